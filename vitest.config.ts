@@ -1,0 +1,12 @@
+import { defineConfig } from "vitest/config"
+
+// Tests never sleep, so a test that is still running after a minute hangs.
+export default defineConfig({
+  test: {
+    include: ["test/**/*.test.ts"],
+    fakeTimers: { toFake: [] },
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+    maxWorkers: 2
+  }
+})
