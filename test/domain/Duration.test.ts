@@ -1,0 +1,27 @@
+import { assert, it } from "@effect/vitest"
+import { parseDuration } from "../../src/domain/Duration.ts"
+
+it.each([
+  ["90s", 90_000],
+  ["5m", 300_000],
+  ["1h", 3_600_000],
+  ["7d", 604_800_000],
+  ["500ms", 500],
+  ["1.5h", 5_400_000],
+  [" 10 S ", 10_000],
+  ["0", 0]
+])("%s", (text, ms) => {
+  assert.strictEqual(parseDuration(text, "s"), ms)
+})
+
+it("a bare number is in the default unit", () => {
+  assert.strictEqual(parseDuration("2", "d"), 172_800_000)
+  assert.strictEqual(parseDuration("2", "ms"), 2)
+})
+
+it.each(["", "s", "-1s", "1w", "1h30m", "1e3", "Infinity", "1.s", "constructor", "5toString", "9".repeat(40)])(
+  "refuses %s",
+  (text) => {
+    assert.isUndefined(parseDuration(text, "s"))
+  }
+)
