@@ -1,0 +1,36 @@
+/**
+ * What a client of the in-memory database suffers: by default nothing. `before`: the statement never arrived; `after`:
+ * it was carried out, but the answer was lost. The effect may also wait, for latency, or never end, for a dead client.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import { StoreError } from "../../services/db/StoreError.ts"
+import type { MemoryDatabase } from "./MemoryDatabase.ts"
+
+export type StoreFault = "none" | "before" | "after"
+
+/** Read when a store's layer is built, so that each instance can have its own. */
+export const StoreFaults = Context.Reference<(operation: string) => Effect.Effect<StoreFault>>(
+  "valet/testing/StoreFaults",
+  {
+    defaultValue: () => () => Effect.succeed("none")
+  }
+)
+
+export type Run = <A>(operation: string, body: (now: number) => A) => Effect.Effect<A, StoreError>
+
+export const runner = (database: MemoryDatabase["Service"]): Effect.Effect<Run> =>
+  Effect.map(StoreFaults, (faults) => {
+    const run: Run = Effect.fnUntraced(function* (operation, body) {
+      const fault = yield* faults(operation)
+      if (fault === "before") {
+        return yield* new StoreError({ operation, reason: "Unavailable", detail: "injected: connection refused" })
+      }
+      const result = yield* database.atomically(body)
+      if (fault === "after") {
+        return yield* new StoreError({ operation, reason: "UnknownOutcome", detail: "injected: connection lost" })
+      }
+      return result
+    })
+    return run
+  })
