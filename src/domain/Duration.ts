@@ -15,3 +15,11 @@ export const parseDuration = (text: string, defaultUnit: DurationUnit): number |
   const unit = match[2] === "" || match[2] === undefined ? defaultUnit : match[2]
   return isUnit(unit) ? Math.round(Number(match[1]) * units[unit]) : undefined
 }
+
+/** The shortest exact text that `parseDuration` reads back: `7d`, `90s`, `1500ms`. Whole milliseconds. */
+export const formatDuration = (ms: number): string => {
+  for (const unit of ["d", "h", "m", "s"] as const) {
+    if (ms !== 0 && ms % units[unit] === 0) return `${ms / units[unit]}${unit}`
+  }
+  return `${ms}ms`
+}

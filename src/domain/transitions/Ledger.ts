@@ -138,8 +138,10 @@ export const mayBeGone = (row: MachineRow, deletions: Deletions, now: number): b
   ((deletions.machine && deletions.volume) ||
     (row.absentLooks >= absence.minLooks && reached(row.updatedAt + absence.minAgeMs, now)))
 
-/** The order of every list of rows. */
-export const oldestFirst = (
-  a: { readonly createdAt: number; readonly name: string },
-  b: { readonly createdAt: number; readonly name: string }
-): number => a.createdAt - b.createdAt || (a.name < b.name ? -1 : 1)
+/** The order of lists of rows. */
+export const oldestFirst = (a: MachineRow, b: MachineRow): number =>
+  a.createdAt - b.createdAt || (a.name < b.name ? -1 : 1)
+
+/** The order of the bin: rows never tried yet first, so that failing ones don't stand in their way. */
+export const longestWaiting = (a: MachineRow, b: MachineRow): number =>
+  (a.nextAttemptAt ?? 0) - (b.nextAttemptAt ?? 0) || a.updatedAt - b.updatedAt || (a.name < b.name ? -1 : 1)

@@ -9,7 +9,8 @@ import { Archives } from "../../services/db/Archives.ts"
 import { MemoryDatabase } from "./MemoryDatabase.ts"
 import { runner } from "./StoreFaults.ts"
 
-const oldestFirst = (a: ArchiveRow, b: ArchiveRow): number => a.createdAt - b.createdAt || (a.r2Key < b.r2Key ? -1 : 1)
+const byExpiry = (a: ArchiveRow, b: ArchiveRow): number =>
+  a.urlExpiresAt - b.urlExpiresAt || (a.r2Key < b.r2Key ? -1 : 1)
 
 export const layerArchives = Layer.effect(
   Archives,
@@ -18,7 +19,7 @@ export const layerArchives = Layer.effect(
     const { tables } = database
     const run = yield* runner(database)
     const select = (matches: (row: ArchiveRow) => boolean) =>
-      [...tables.archives.values()].filter(matches).toSorted(oldestFirst)
+      [...tables.archives.values()].filter(matches).toSorted(byExpiry)
 
     return Archives.of({
       current: (projectUid) =>

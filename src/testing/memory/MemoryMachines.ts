@@ -101,7 +101,9 @@ export const layerMachines = Layer.effect(
       ),
       bin: (limit) =>
         run("bin", (now) =>
-          select((row) => row.status === "discarded" && reached(row.nextAttemptAt, now)).slice(0, limit)
+          select((row) => row.status === "discarded" && reached(row.nextAttemptAt, now))
+            .toSorted(Ledger.longestWaiting)
+            .slice(0, limit)
         ),
       binCounts: run("binCounts", () => {
         const bin = rows().filter((row) => row.status === "discarded")
