@@ -1,0 +1,36 @@
+/** Joins two sockets: bytes both ways with back-pressure, each direction ending on its own. */
+import * as Effect from "effect/Effect"
+import type { Socket } from "node:net"
+
+/** Ends when both are closed; interruption destroys both. Neither's errors escape. */
+export const splice = (left: Socket, right: Socket): Effect.Effect<void> =>
+  Effect.callback((resume) => {
+    const destroy = () => {
+      left.destroy()
+      right.destroy()
+    }
+    let open = 0
+    const join = (from: Socket, to: Socket) => {
+      from.on("error", () => to.destroy())
+      if (from.closed) return
+      open += 1
+      from.setTimeout(0)
+      from.setNoDelay(true)
+      from.once("close", (broken) => {
+        // A clean end was passed on by the pipe, and what `to` has still to send it sends first.
+        if (broken) to.destroy()
+        else to.destroySoon()
+        open -= 1
+        if (open === 0) resume(Effect.void)
+      })
+    }
+    join(left, right)
+    join(right, left)
+    if (left.destroyed || right.destroyed) destroy()
+    else {
+      left.pipe(right)
+      right.pipe(left)
+    }
+    if (open === 0) resume(Effect.void)
+    return Effect.sync(destroy)
+  })

@@ -1,0 +1,123 @@
+/** One request to one target, in two steps: connected, which is all that a replay promises, and answered. */
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import * as http from "node:http"
+import * as net from "node:net"
+import type { Flat } from "./Headers.ts"
+
+/** No connection: nothing was sent. */
+export class NotConnected extends Schema.TaggedError<NotConnected>()("NotConnected", { detail: Schema.String }) {}
+/** The connection ended before an answer. `stale`: it had been kept from an earlier request, and was closed meanwhile. */
+export class Broken extends Schema.TaggedError<Broken>()("Broken", { detail: Schema.String, stale: Schema.Boolean }) {}
+/** Node refuses to write the request down. */
+export class Unsendable extends Schema.TaggedError<Unsendable>()("Unsendable", { detail: Schema.String }) {}
+
+export interface Target {
+  readonly host: string
+  readonly port: number
+  readonly method: string
+  readonly path: string
+  /** Complete, with Host and framing; only `Connection` is added. */
+  readonly headers: Flat
+  readonly upgrade: boolean
+}
+
+export type Answer =
+  | { readonly _tag: "Response"; readonly response: http.IncomingMessage }
+  | {
+      readonly _tag: "Upgraded"
+      readonly response: http.IncomingMessage
+      readonly socket: net.Socket
+      readonly head: Buffer
+    }
+
+export interface Connection {
+  /** Nothing is sent before its first write or its end. */
+  readonly request: http.ClientRequest
+  readonly answer: Effect.Effect<Answer, Broken>
+  /** The target says that it wants the body. */
+  readonly continued: Effect.Effect<void>
+}
+
+const reason = (error: Error) => ("code" in error ? `${String(error.code)}: ${error.message}` : error.message)
+
+/** An upgraded connection outlives the request, and its ends close one by one; so it is never pooled. */
+const halfOpen = ({ host, port }: Target) => net.connect({ host, port, allowHalfOpen: true, noDelay: true })
+
+/**
+ * Connects; the request and its connection end with the scope, unless the answer was read to its end. `agent` keeps
+ * connections for requests that may be sent twice; without one the connection is the request's own.
+ */
+export const connect = (
+  target: Target,
+  agent: http.Agent | false
+): Effect.Effect<Connection, NotConnected | Unsendable, Scope.Scope> =>
+  Effect.gen(function* () {
+    const connected = Deferred.makeUnsafe<void, NotConnected>()
+    const continued = Deferred.makeUnsafe<void>()
+    const answer = Deferred.makeUnsafe<Answer, Broken>()
+    let upgraded: net.Socket | undefined
+    const start = () => {
+      const { host, port, method, path, headers, upgrade } = target
+      const request = http.request({
+        host,
+        port,
+        method,
+        path,
+        headers,
+        ...(upgrade ? { createConnection: () => halfOpen(target) } : { agent })
+      })
+      const succeed = (value: Answer) => Deferred.doneUnsafe(answer, Exit.succeed(value))
+      const fail = (detail: string) => {
+        Deferred.doneUnsafe(connected, Exit.fail(new NotConnected({ detail })))
+        Deferred.doneUnsafe(answer, Exit.fail(new Broken({ detail, stale: request.reusedSocket })))
+      }
+      request.once("socket", (socket) => {
+        const ready = () => Deferred.doneUnsafe(connected, Exit.void)
+        if (socket.connecting) socket.once("connect", ready)
+        else ready()
+      })
+      request.on("continue", () => Deferred.doneUnsafe(continued, Exit.void))
+      request.on("response", (response) => {
+        response.on("error", () => {})
+        succeed({ _tag: "Response", response })
+      })
+      request.on("upgrade", (response, socket, head) => {
+        socket.on("error", () => {})
+        upgraded = socket
+        succeed({ _tag: "Upgraded", response, socket, head })
+      })
+      // Stays for good: a request that was answered, or given up, may still fail.
+      request.on("error", (error) => fail(reason(error)))
+      request.on("close", () => fail("connection closed before an answer"))
+      return request
+    }
+    const request = yield* Effect.acquireRelease(
+      Effect.try({ try: start, catch: (cause) => new Unsendable({ detail: String(cause) }) }),
+      (request) =>
+        Effect.sync(() => {
+          request.destroy()
+          upgraded?.destroy()
+        })
+    )
+    yield* Deferred.await(connected)
+    return { request, answer: Deferred.await(answer), continued: Deferred.await(continued) }
+  })
+
+/** The answer's body where it is at most `limitBytes`; a longer one ends the connection. Frees the connection for reuse. */
+export const readBody = (response: http.IncomingMessage, limitBytes: number): Effect.Effect<string | undefined> =>
+  Effect.callback((resume) => {
+    const chunks: Array<Buffer> = []
+    let size = 0
+    response.on("data", (chunk: Buffer) => {
+      size += chunk.length
+      if (size > limitBytes) response.destroy()
+      else chunks.push(chunk)
+    })
+    response.once("end", () => resume(Effect.succeed(Buffer.concat(chunks).toString("utf8"))))
+    response.once("close", () => resume(Effect.undefined))
+    return Effect.sync(() => response.destroy())
+  })
