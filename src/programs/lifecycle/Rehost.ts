@@ -1,0 +1,163 @@
+/**
+ * The project's data is on its volume, but its machine can't serve it: another machine for the same volume, or for a
+ * fork of it where the volume's host is full. The source of a fork is kept until the commit. Where machine and volume
+ * are both confirmed gone the project's data is unavailable, and only an operator decides what is served next.
+ */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Ref from "effect/Ref"
+import * as Schema from "effect/Schema"
+import type { MachineRow } from "../../domain/Machine.ts"
+import { leaseOf } from "../../domain/Project.ts"
+import type { Lease, Project } from "../../domain/Project.ts"
+import { Machines } from "../../services/db/Machines.ts"
+import type { ProjectView } from "../../services/db/Projects.ts"
+import { Projects } from "../../services/db/Projects.ts"
+import { Fly } from "../../services/fly/Fly.ts"
+import { FlyError, Transient } from "../../services/fly/FlyError.ts"
+import { MachineClient } from "../../services/machine/MachineClient.ts"
+import { Signals } from "../background/Signals.ts"
+import * as Ids from "../Ids.ts"
+import { begunWithMachine, mineAfterAll } from "./Begin.ts"
+import { committed } from "./Committed.ts"
+import { configure } from "./Configure.ts"
+import { machineGone, volumeGone } from "./Gone.ts"
+import { withLease } from "./Lease.ts"
+import { backoffMs, coldAnswerMs, leaseMs, machineCallMs, machineStartMs } from "./limits.ts"
+import type { VolumeSource } from "./Provision.ts"
+import { coldMachine, provision } from "./Provision.ts"
+import type { Step } from "./Steps.ts"
+import { brief, runSteps } from "./Steps.ts"
+
+/** Neither the machine nor its volume exists any more, confirmed. */
+export class DataGone extends Schema.TaggedError<DataGone>()("DataGone", { detail: Schema.String }) {
+  override get message() {
+    return this.detail
+  }
+  get retryable(): boolean {
+    return false
+  }
+}
+
+interface State {
+  readonly holder: Ref.Ref<Lease>
+  readonly project: Project
+  /** The row that is being rehosted. */
+  readonly old: MachineRow
+  readonly source: VolumeSource
+  /** Where the data is served from next: the same row with another machine, or a fork's row. */
+  readonly next: MachineRow | null
+  readonly view: ProjectView | null
+}
+
+/** A fork or a snapshot needs nothing of the old machine; a rehost in place first has it gone for certain. */
+const clear = Effect.fnUntraced(function* (state: State) {
+  if (state.source !== null) return state
+  const fly = yield* Fly
+  const { old } = state
+  if (old.volumeId === null || (yield* volumeGone(old.volumeId))) {
+    if (old.machineId === null || (yield* machineGone(old.machineId))) {
+      return yield* new DataGone({ detail: `machine and volume of ${old.name} are gone` })
+    }
+    // The machine answers for a volume that does not: Fly is of two minds, and nothing is decided on that.
+    const detail = `volume ${old.volumeId ?? "unknown"} is missing while its machine is there`
+    return yield* new FlyError({ operation: "rehost", reason: new Transient({ detail }) })
+  }
+  if (old.machineId === null) return { ...state, next: old }
+  yield* fly.deleteMachine(old.machineId)
+  yield* fly.waitForState(old.machineId, "destroyed", machineStartMs)
+  const lease = yield* Ref.get(state.holder)
+  yield* (yield* Machines).clearMachine(lease, old.name)
+  return { ...state, next: { ...old, machineId: null, privateIp: null } }
+})
+
+const hostIsFull = (error: unknown): boolean =>
+  error instanceof FlyError &&
+  error.reason._tag === "Capacity" &&
+  (error.reason.scope === "volume_placement" || error.reason.scope === "host")
+
+const make = Effect.fnUntraced(function* (state: State) {
+  const lease = yield* Ref.get(state.holder)
+  const elsewhere = (source: VolumeSource) =>
+    coldMachine(lease, { region: state.old.region, volumeSizeGb: state.old.volumeSizeGb, source })
+  if (state.source !== null) return { ...state, next: yield* elsewhere(state.source) }
+  const next = state.next ?? state.old
+  const made = yield* Effect.result(provision(next))
+  if (made._tag === "Success") return { ...state, next: made.success }
+  if (!hostIsFull(made.failure) || next.volumeId === null) return yield* made.failure
+  yield* Effect.logWarning("the volume's host is full: rehosting on a fork", { machine: next.name })
+  return { ...state, next: yield* elsewhere({ sourceVolumeId: next.volumeId }) }
+})
+
+/** Without restore: the data is there. A fork of a sealed volume is sealed, so it is opened with this generation. */
+const settle = Effect.fnUntraced(function* (state: State) {
+  const next = state.next ?? state.old
+  yield* configure(state.holder, state.project, next, { archive: null, answerMs: coldAnswerMs })
+  const lease = yield* Ref.get(state.holder)
+  yield* (yield* MachineClient).unseal(
+    next,
+    { project_uid: state.project.uid, generation: lease.generation },
+    { limitMs: machineCallMs }
+  )
+  return state
+})
+
+const commit = Effect.fnUntraced(function* (state: State) {
+  const view = yield* committed(state.holder, (state.next ?? state.old).name)
+  yield* (yield* Signals).poke("discard")
+  return { ...state, view }
+})
+
+const giveUp = (state: State, cause: Cause.Cause<unknown>) =>
+  Effect.gen(function* () {
+    const error = Cause.squash(cause)
+    yield* (yield* Projects).failRehost({
+      lease: yield* Ref.get(state.holder),
+      error: brief(cause),
+      retryAfterMs: Cause.hasInterruptsOnly(cause) ? 0 : backoffMs(state.project.attempts),
+      dataUnavailable: error instanceof DataGone
+    })
+    yield* (yield* Signals).poke("discard")
+  }).pipe(Effect.catch((error) => Effect.logWarning("rehost not given back, its lease will expire", error)))
+
+type Runs = ReturnType<typeof clear> | ReturnType<typeof make> | ReturnType<typeof settle> | ReturnType<typeof commit>
+const steps: ReadonlyArray<Step<State, Effect.Error<Runs>, Effect.Services<Runs | ReturnType<typeof giveUp>>>> = [
+  { name: "clear", limitMs: 5 * 60_000, run: clear, undo: giveUp },
+  { name: "make", limitMs: 4 * machineStartMs, run: make },
+  { name: "configure", limitMs: 3 * coldAnswerMs, run: settle },
+  { name: "commit", limitMs: 30_000, run: commit }
+]
+
+/** `source`: an operator's recovery from a snapshot; null: the volume itself. */
+export const rehost = Effect.fn("rehost")(function* (
+  view: ProjectView,
+  options: { readonly reason: string; readonly source?: VolumeSource; readonly force?: boolean }
+) {
+  const projects = yield* Projects
+  if (view.machine === null) return { _tag: "Refused" as const, view }
+  const { projectId } = view.project
+  const operationId = yield* Ids.operationId
+  const begun = yield* projects
+    .beginRehost({
+      projectId,
+      operationId,
+      leaseMs,
+      machine: view.machine.name,
+      reason: options.reason,
+      ...(options.force === undefined ? {} : { force: options.force })
+    })
+    .pipe(mineAfterAll(projectId, operationId, begunWithMachine))
+  if (begun._tag === "Refused") return begun
+  const holder = yield* Ref.make(leaseOf(begun.project))
+  const initial: State = {
+    holder,
+    project: begun.project,
+    old: begun.machine,
+    source: options.source ?? null,
+    next: null,
+    view: null
+  }
+  const { state, timings } = yield* runSteps("rehost", steps, initial).pipe(withLease(holder))
+  if (state.view === null) return yield* Effect.die(new Error("a rehost without a commit"))
+  return { _tag: "Rehosted" as const, view: state.view, timings }
+})

@@ -1,0 +1,121 @@
+/**
+ * Emptying the bin. Machine deleted by force → confirmed gone → every volume of the row's name deleted → confirmed →
+ * the row is `gone`. A volume that served a project goes only once what it held is safe elsewhere or unwanted
+ * (`volumeMayGo`); until then the row stays and says so. Archives likewise. Capped per pass: a wrong row can't take
+ * everything with it.
+ */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type { ArchiveRow } from "../../domain/Archive.ts"
+import type { MachineRow } from "../../domain/Machine.ts"
+import { volumeMayGo } from "../../domain/Machine.ts"
+import { Archives } from "../../services/db/Archives.ts"
+import { Machines } from "../../services/db/Machines.ts"
+import type { FlyMachine, FlyVolume } from "../../services/fly/Fly.ts"
+import { Fly } from "../../services/fly/Fly.ts"
+import { Conflict, FlyError } from "../../services/fly/FlyError.ts"
+import { R2 } from "../../services/r2/R2.ts"
+import { brief } from "../lifecycle/Steps.ts"
+
+/** Rows of one pass; the next comes in 30 s, or at once when poked. */
+const machinesPerPass = 50
+const archivesPerPass = 100
+const concurrency = 4
+const destroyedWithinMs = 60_000
+/** Clocks differ and an upload may still be under way when its URL expires. */
+const urlMarginMs = 15 * 60_000
+const keptLookAgainMs = 24 * 60 * 60_000
+
+const retryAfterMs = (attempts: number): number => Math.min(10_000 * 2 ** Math.min(attempts, 20), 60 * 60_000)
+
+interface Listing {
+  readonly machines: ReadonlyArray<FlyMachine>
+  readonly volumes: ReadonlyArray<FlyVolume>
+}
+
+const destroyMachine = (machineId: string) =>
+  Effect.gen(function* () {
+    const fly = yield* Fly
+    yield* fly.deleteMachine(machineId)
+    yield* fly.waitForState(machineId, "destroyed", destroyedWithinMs)
+  })
+
+/** 412 while the machine's claim lingers: the row's next attempt is the retry. */
+const destroyVolume = (volumeId: string) =>
+  Effect.gen(function* () {
+    const fly = yield* Fly
+    const volume = yield* fly
+      .getVolume(volumeId)
+      .pipe(Effect.catchReason("FlyError", "NotFound", () => Effect.succeed(null)))
+    if (volume === null) return
+    if (volume.attachedMachineId !== null) {
+      return yield* new FlyError({
+        operation: "deleteVolume",
+        reason: new Conflict({ detail: `still bound to ${volume.attachedMachineId}`, existingId: null })
+      })
+    }
+    yield* fly.deleteVolume(volumeId)
+  })
+
+const emptyRow = (listing: Listing) => (row: MachineRow) =>
+  Effect.gen(function* () {
+    const machines = yield* Machines
+    // By name as well as by id: a create whose answer was lost left a machine that the row could not note.
+    const named = listing.machines.filter((machine) => machine.name === row.name && machine.state !== "destroyed")
+    const ids = new Set([...(row.machineId === null ? [] : [row.machineId]), ...named.map((machine) => machine.id)])
+    for (const id of ids) yield* destroyMachine(id)
+    if (row.machineId !== null) yield* machines.recordGone(row.name, "machine")
+    if (!volumeMayGo(row)) {
+      return yield* machines.noteFailure(
+        row.name,
+        "its volume held a project whose data is not confirmed elsewhere: kept",
+        keptLookAgainMs
+      )
+    }
+    // A migration changes a volume's id, a repeated create makes two of one name: all of them are this row's.
+    const volumes = new Set([
+      ...(row.volumeId === null ? [] : [row.volumeId]),
+      ...listing.volumes.filter((volume) => volume.name === row.name).map((volume) => volume.id)
+    ])
+    for (const id of volumes) yield* destroyVolume(id)
+    if (row.volumeId !== null) yield* machines.recordGone(row.name, "volume")
+    const empty = ids.size === 0 && volumes.size === 0
+    if (empty && listing.machines.length + listing.volumes.length > 0) yield* machines.countAbsent([row.name])
+    yield* machines.markGone(row.name)
+  }).pipe(
+    Effect.catchCause((cause) =>
+      Effect.gen(function* () {
+        yield* Effect.logWarning("not discarded yet", { machine: row.name, error: brief(cause) })
+        yield* (yield* Machines).noteFailure(row.name, brief(cause), retryAfterMs(row.attempts))
+      })
+    )
+  )
+
+const emptyArchive = (row: ArchiveRow) =>
+  Effect.gen(function* () {
+    const r2 = yield* R2
+    const archives = yield* Archives
+    yield* r2.delete(row.r2Key)
+    if (Option.isNone(yield* r2.head(row.r2Key))) yield* archives.markGone(row.r2Key)
+  }).pipe(
+    Effect.catchCause((cause) =>
+      Effect.gen(function* () {
+        yield* Effect.logWarning("archive not deleted yet", { r2Key: row.r2Key, error: brief(cause) })
+        yield* (yield* Archives).noteFailure(row.r2Key, brief(cause), retryAfterMs(row.attempts))
+      })
+    )
+  )
+
+export const discard = Effect.gen(function* () {
+  const machines = yield* Machines
+  const archives = yield* Archives
+  const fly = yield* Fly
+  const rows = yield* machines.bin(machinesPerPass)
+  if (rows.length > 0) {
+    const listing = { machines: yield* fly.listMachines, volumes: yield* fly.listVolumes }
+    yield* Effect.forEach(rows, emptyRow(listing), { concurrency, discard: true })
+  }
+  const objects = yield* archives.bin({ marginMs: urlMarginMs, limit: archivesPerPass })
+  yield* Effect.forEach(objects, emptyArchive, { concurrency, discard: true })
+  return { machines: rows.length, archives: objects.length }
+}).pipe(Effect.withSpan("discard"))
