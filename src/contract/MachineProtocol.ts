@@ -9,7 +9,7 @@ import * as Schema from "effect/Schema"
 /** Bytes and bounds of the protocol, shared by both sides. */
 export const limits = {
   /** A server answers 202 rather than hold a long call open for longer than this. */
-  longCallMs: 10_000,
+  longCallMs: 1_000,
   maxBodyBytes: 64 * 1024
 } as const
 
