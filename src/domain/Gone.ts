@@ -20,7 +20,7 @@ export type Look =
   | { readonly _tag: "Volume"; readonly at: number; readonly attachedMachineId: string | null }
   | { readonly _tag: "Health"; readonly at: number; readonly answered: boolean }
 
-/** How far the two absent answers of GET must lie apart. */
+/** How far the two absent answers of GET must lie apart, unless a plane's margins say otherwise. */
 export const apartMs = 60_000
 
 /** Volumes that were deleted stay readable in this state for a day, detached and not restorable by us. */
@@ -34,11 +34,11 @@ const isSignOfLife = (look: Look, goneStates: ReadonlyArray<string>): boolean =>
   (look._tag === "Volume" && look.attachedMachineId !== null) ||
   (look._tag === "Health" && look.answered)
 
-const absentTwice = (looks: ReadonlyArray<Look>, goneStates: ReadonlyArray<string>): boolean => {
+const absentTwice = (looks: ReadonlyArray<Look>, goneStates: ReadonlyArray<string>, apart: number): boolean => {
   const absent = looks.filter((look) => isAbsent(look, goneStates))
   const first = absent[0]
   const last = absent.at(-1)
-  return first !== undefined && last !== undefined && last.at - first.at >= apartMs
+  return first !== undefined && last !== undefined && last.at - first.at >= apart
 }
 
 const sinceLife = (looks: ReadonlyArray<Look>, goneStates: ReadonlyArray<string>): ReadonlyArray<Look> =>
@@ -48,11 +48,11 @@ const sinceLife = (looks: ReadonlyArray<Look>, goneStates: ReadonlyArray<string>
  * DELETE answered; and since the last sign of life GET found nothing (or `destroyed`) twice a minute apart, the volume
  * was read without an attached machine, and the health check stayed silent.
  */
-export const machineGone = (looks: ReadonlyArray<Look>): boolean => {
+export const machineGone = (looks: ReadonlyArray<Look>, apart: number = apartMs): boolean => {
   const quiet = sinceLife(looks, ["destroyed"])
   return (
     looks.some(({ _tag }) => _tag === "Deleted") &&
-    absentTwice(quiet, ["destroyed"]) &&
+    absentTwice(quiet, ["destroyed"], apart) &&
     quiet.some(({ _tag }) => _tag === "Volume") &&
     quiet.some(({ _tag }) => _tag === "Health")
   )
@@ -62,8 +62,8 @@ export const machineGone = (looks: ReadonlyArray<Look>): boolean => {
  * GET found nothing (or `destroyed`) twice a minute apart. A soft-deleted volume counts as gone only where we deleted
  * it: one that somebody else deleted may still come back.
  */
-export const volumeGone = (looks: ReadonlyArray<Look>): boolean => {
+export const volumeGone = (looks: ReadonlyArray<Look>, apart: number = apartMs): boolean => {
   const deleted = looks.some(({ _tag }) => _tag === "Deleted")
   const goneStates = deleted ? ["destroyed", softDeleted] : ["destroyed"]
-  return absentTwice(sinceLife(looks, goneStates), goneStates)
+  return absentTwice(sinceLife(looks, goneStates), goneStates, apart)
 }

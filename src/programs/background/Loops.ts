@@ -1,6 +1,7 @@
 /** The plane's loops. Each is a line: an embedder leaves one out by not naming it. */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import { Margins } from "../../config/Margins.ts"
 import { PlaneConfig } from "../../config/PlaneConfig.ts"
 import { taskLocks } from "../../services/locks/Locks.ts"
 import { sweep } from "../dormancy/Sweep.ts"
@@ -19,6 +20,7 @@ const minute = 60_000
 
 const options = Effect.gen(function* () {
   const config = yield* PlaneConfig
+  const margins = yield* Margins
   return {
     pool: loop({
       name: "pool",
@@ -38,7 +40,7 @@ const options = Effect.gen(function* () {
     }),
     discard: loop({
       name: "discard",
-      everyMs: 30_000,
+      everyMs: margins.reconcileEveryMs,
       limitMs: 15 * minute,
       lock: taskLocks.discard,
       atOnce: false,
@@ -46,7 +48,7 @@ const options = Effect.gen(function* () {
     }),
     observe: loop({
       name: "observe",
-      everyMs: minute,
+      everyMs: margins.observeEveryMs,
       limitMs: 5 * minute,
       lock: taskLocks.observe,
       atOnce: false,
@@ -54,7 +56,7 @@ const options = Effect.gen(function* () {
     }),
     reap: loop({
       name: "reap",
-      everyMs: 10 * minute,
+      everyMs: margins.reapEveryMs,
       limitMs: 10 * minute,
       lock: taskLocks.reap,
       atOnce: false,
@@ -62,7 +64,7 @@ const options = Effect.gen(function* () {
     }),
     recovery: loop({
       name: "recovery",
-      everyMs: 30_000,
+      everyMs: margins.reconcileEveryMs,
       limitMs: 10 * minute,
       lock: taskLocks.recovery,
       atOnce: false,

@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
 import * as Schema from "effect/Schema"
+import { Margins } from "../../config/Margins.ts"
 import { PlaneConfig } from "../../config/PlaneConfig.ts"
 import { archiveKey } from "../../domain/Archive.ts"
 import type { MachineRow } from "../../domain/Machine.ts"
@@ -26,7 +27,7 @@ import { whileMoving } from "./Configure.ts"
 import { raising } from "./Generation.ts"
 import { lost, withLease } from "./Lease.ts"
 import { begunWithMachine, mineAfterAll } from "./Begin.ts"
-import { archiveLimitMs, backoffMs, coldAnswerMs, leaseMs, machineStartMs, routeTtlMs } from "./limits.ts"
+import { archiveLimitMs, backoffMs, coldAnswerMs, leaseMs, machineStartMs } from "./limits.ts"
 import type { Step } from "./Steps.ts"
 import { brief, runSteps } from "./Steps.ts"
 import { unseal } from "./Unseal.ts"
@@ -116,6 +117,7 @@ const verify = Effect.fnUntraced(function* (state: State) {
 const commit = Effect.fnUntraced(function* (state: State) {
   const projects = yield* Projects
   const { router } = yield* PlaneConfig
+  const { routeTtlMs } = yield* Margins
   const lease = yield* Ref.get(state.holder)
   const once = projects.commitArchive({
     lease,

@@ -2,6 +2,7 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
+import { Margins } from "../../config/Margins.ts"
 import { PlaneConfig } from "../../config/PlaneConfig.ts"
 import { leaseOf } from "../../domain/Project.ts"
 import type { ProjectId } from "../../domain/ProjectId.ts"
@@ -11,7 +12,7 @@ import { Signals } from "../background/Signals.ts"
 import * as Ids from "../Ids.ts"
 import { begunAlone, mineAfterAll } from "./Begin.ts"
 import { lookAgain } from "./Committed.ts"
-import { deletePatienceMs, leaseMs, routeTtlMs } from "./limits.ts"
+import { deletePatienceMs, leaseMs } from "./limits.ts"
 
 const pollMs = 250
 
@@ -27,6 +28,7 @@ const begin = (projectId: ProjectId, force: boolean) =>
 export const deleteNow = Effect.fn("delete")(function* (projectId: ProjectId) {
   const projects = yield* Projects
   const { router } = yield* PlaneConfig
+  const { routeTtlMs } = yield* Margins
   const patient = begin(projectId, false).pipe(
     Effect.repeat({
       until: (outcome) => outcome._tag === "Begun" || outcome.view === null || outcome.view.project.state === "deleted",

@@ -13,7 +13,6 @@ import type { Lease, Project } from "../../domain/Project.ts"
 import { Machines } from "../../services/db/Machines.ts"
 import type { ProjectView } from "../../services/db/Projects.ts"
 import { Projects } from "../../services/db/Projects.ts"
-import { Fly } from "../../services/fly/Fly.ts"
 import { FlyError, Transient } from "../../services/fly/FlyError.ts"
 import { MachineClient } from "../../services/machine/MachineClient.ts"
 import { Signals } from "../background/Signals.ts"
@@ -21,7 +20,7 @@ import * as Ids from "../Ids.ts"
 import { begunWithMachine, mineAfterAll } from "./Begin.ts"
 import { committed } from "./Committed.ts"
 import { configure } from "./Configure.ts"
-import { machineGone, volumeGone } from "./Gone.ts"
+import { destroyed, volumeGone } from "./Gone.ts"
 import { withLease } from "./Lease.ts"
 import { backoffMs, coldAnswerMs, leaseMs, machineCallMs, machineStartMs } from "./limits.ts"
 import type { VolumeSource } from "./Provision.ts"
@@ -53,19 +52,20 @@ interface State {
 /** A fork or a snapshot needs nothing of the old machine; a rehost in place first has it gone for certain. */
 const clear = Effect.fnUntraced(function* (state: State) {
   if (state.source !== null) return state
-  const fly = yield* Fly
   const { old } = state
   if (old.volumeId === null || (yield* volumeGone(old.volumeId))) {
-    if (old.machineId === null || (yield* machineGone(old.machineId))) {
+    if (yield* destroyed(old)) {
       return yield* new DataGone({ detail: `machine and volume of ${old.name} are gone` })
     }
-    // The machine answers for a volume that does not: Fly is of two minds, and nothing is decided on that.
-    const detail = `volume ${old.volumeId ?? "unknown"} is missing while its machine is there`
+    // Fly is of two minds, and nothing is decided on that.
+    const detail = `volume ${old.volumeId ?? "unknown"} is missing while its machine is not confirmed gone`
     return yield* new FlyError({ operation: "rehost", reason: new Transient({ detail }) })
   }
   if (old.machineId === null) return { ...state, next: old }
-  yield* fly.deleteMachine(old.machineId)
-  yield* fly.waitForState(old.machineId, "destroyed", machineStartMs)
+  if (!(yield* destroyed(old))) {
+    const detail = `machine ${old.machineId} is not confirmed gone: two machines must not serve one project`
+    return yield* new FlyError({ operation: "rehost", reason: new Transient({ detail }) })
+  }
   const lease = yield* Ref.get(state.holder)
   yield* (yield* Machines).clearMachine(lease, old.name)
   return { ...state, next: { ...old, machineId: null, privateIp: null } }
@@ -122,7 +122,7 @@ const giveUp = (state: State, cause: Cause.Cause<unknown>) =>
 
 type Runs = ReturnType<typeof clear> | ReturnType<typeof make> | ReturnType<typeof settle> | ReturnType<typeof commit>
 const steps: ReadonlyArray<Step<State, Effect.Error<Runs>, Effect.Services<Runs | ReturnType<typeof giveUp>>>> = [
-  { name: "clear", limitMs: 5 * 60_000, run: clear, undo: giveUp },
+  { name: "clear", limitMs: 10 * 60_000, run: clear, undo: giveUp },
   { name: "make", limitMs: 4 * machineStartMs, run: make },
   { name: "configure", limitMs: 3 * coldAnswerMs, run: settle },
   { name: "commit", limitMs: 30_000, run: commit }

@@ -25,8 +25,6 @@ export const archiveLimitMs = (volumeSizeGb: number): number => transferLimitMs(
 
 /** A delete lets a running operation finish for this long before it takes the project over. */
 export const deletePatienceMs = 5_000
-/** A route may be cached this long, and a replay be under way for the replay timeout behind it. */
-export const routeTtlMs = 60_000
 
 /** Waking at once at most in one instance; more callers get Unavailable instead of an unbounded queue. */
 export const maxConcurrentOperations = 200

@@ -4,6 +4,7 @@
  * operation names go to the bin.
  */
 import * as Effect from "effect/Effect"
+import { Margins } from "../../config/Margins.ts"
 import type { Project } from "../../domain/Project.ts"
 import { Archives } from "../../services/db/Archives.ts"
 import { Machines } from "../../services/db/Machines.ts"
@@ -15,8 +16,6 @@ import { brief } from "../lifecycle/Steps.ts"
 import { unseal } from "../lifecycle/Unseal.ts"
 
 const perPass = 100
-/** An operation that makes a machine renews its lease; a row this old without one has no owner. */
-const abandonedMs = 15 * 60_000
 
 const takeOver = (project: Project) =>
   Effect.gen(function* () {
@@ -57,6 +56,7 @@ export const recoverExpired = Effect.gen(function* () {
   const projects = yield* Projects
   const machines = yield* Machines
   const archives = yield* Archives
+  const { abandonedMs } = yield* Margins
   const expired = yield* projects.expiredLeases(perPass)
   yield* Effect.forEach(expired, takeOver, { concurrency: 5, discard: true })
   const discarded = (yield* machines.discardUnnamed(perPass)) + (yield* machines.discardAbandoned(abandonedMs, perPass))

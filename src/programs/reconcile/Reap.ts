@@ -4,18 +4,19 @@
  * and neither does one that lost more than a few of the machines that the ledger knows.
  */
 import * as Effect from "effect/Effect"
+import { Margins } from "../../config/Margins.ts"
 import { MachineName, volumeMayGo } from "../../domain/Machine.ts"
 import { Machines } from "../../services/db/Machines.ts"
 import { Fly } from "../../services/fly/Fly.ts"
 import { Identity } from "../Identity.ts"
 
-const minAgeMs = 60 * 60_000
 /** Deletions of one pass: strays are rare, so many of them are a wrong listing or a wrong database. */
 const deletionsPerPass = 5
 export const reap = Effect.gen(function* () {
   const fly = yield* Fly
   const machines = yield* Machines
   const { machinePrefix } = yield* Identity
+  const { strayAgeMs } = yield* Margins
   // The rows are read before and after the listings: a row written meanwhile is no stray, and neither is one just gone.
   const before = yield* machines.living
   const listed = (yield* fly.listMachines).filter((machine) => machine.name.startsWith(machinePrefix))
@@ -35,8 +36,8 @@ export const reap = Effect.gen(function* () {
   ) => all.filter((one) => one.state !== "destroyed" && !names.has(one.name) && !ids.has(one.id))
   const strayMachines = stray(listed)
   const strayVolumes = stray(volumes)
-  const oldMachines = new Set(yield* machines.lookAtStrays("machine", strayMachines, minAgeMs))
-  const oldVolumes = new Set(yield* machines.lookAtStrays("volume", strayVolumes, minAgeMs))
+  const oldMachines = new Set(yield* machines.lookAtStrays("machine", strayMachines, strayAgeMs))
+  const oldVolumes = new Set(yield* machines.lookAtStrays("volume", strayVolumes, strayAgeMs))
   const doomed = strayMachines.filter((machine) => oldMachines.has(machine.id)).slice(0, deletionsPerPass)
   for (const machine of doomed) {
     yield* Effect.logWarning("reap: deleting a machine that stands in no row", { id: machine.id, name: machine.name })
