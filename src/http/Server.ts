@@ -1,0 +1,148 @@
+/**
+ * The node listener. The router's synchronous path comes first: a request for a project that is up costs a look at a map
+ * and one write. Everything else runs as an effect.
+ *
+ * At shutdown it stops accepting, closes connections after their answer, gives requests in flight a while, releases the
+ * ones that wait, and then closes what is left.
+ */
+import { createServer, type IncomingMessage, type Server as NodeServer, type ServerResponse } from "node:http"
+import type { AddressInfo } from "node:net"
+import type { Duplex } from "node:stream"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import * as Scope from "effect/Scope"
+import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
+import { PlaneConfig } from "../config/PlaneConfig.ts"
+import { type Answer, titleOf } from "./Answer.ts"
+import { PlaneHttp } from "./PlaneHttp.ts"
+import { Router } from "./router/Router.ts"
+
+export class ListenError extends Schema.TaggedError<ListenError>()("ListenError", {
+  host: Schema.String,
+  port: Schema.Int,
+  detail: Schema.String
+}) {
+  override get message() {
+    return `cannot listen on ${this.host}:${this.port}: ${this.detail}`
+  }
+  get retryable(): boolean {
+    return false
+  }
+}
+
+export interface ServerOptions {
+  /** How long requests in flight may take after shutdown began. */
+  readonly drainMs: number
+}
+
+/** Fly sends SIGKILL five minutes after SIGTERM at most; `fly.toml` has to allow this and the loops' end. */
+const defaults: ServerOptions = { drainMs: 10_000 }
+/** After the drain, for the 503s of what still waited to be written. */
+const lastWordsMs = 1_000
+
+/**
+ * Longer than the idle limit of the proxies in front (Fly's and most others': 60 s), so that they close a connection
+ * before we do and never send into one that is going.
+ */
+const keepAliveTimeoutMs = 75_000
+const headersTimeoutMs = 20_000
+/** Of receiving a whole request; bodies of more than 1 MB are not replayed anyway. */
+const requestTimeoutMs = 60_000
+/** Open sockets of one instance: most of them idle, some kilobytes each. */
+const maxConnections = 50_000
+
+export class Server extends Context.Service<Server, { readonly port: number; readonly host: string }>()(
+  "valet/Server"
+) {
+  static readonly layer = (
+    options: Partial<ServerOptions> = {}
+  ): Layer.Layer<Server, ListenError, PlaneConfig | Router | PlaneHttp> =>
+    Layer.effect(
+      Server,
+      Effect.suspend(() => make({ ...defaults, ...options }))
+    )
+}
+
+const statusLine = (status: number): string =>
+  `HTTP/1.1 ${status} ${status === 307 ? "Temporary Redirect" : titleOf(status)}\r\n`
+
+/** The whole answer to an upgrade request, after which the connection closes. */
+const rawAnswer = (answer: Answer): string =>
+  statusLine(answer.status) +
+  Object.entries({ ...answer.headers, connection: "close" })
+    .map(([name, value]) => `${name}: ${value}\r\n`)
+    .join("") +
+  `\r\n${answer.body}`
+
+const listen = (server: NodeServer, host: string, port: number) =>
+  Effect.callback<AddressInfo, ListenError>((resume) => {
+    const fail = (detail: string) => resume(Effect.fail(new ListenError({ host, port, detail })))
+    const onError = (error: Error) => fail(error.message)
+    server.once("error", onError)
+    server.listen({ host, port }, () => {
+      server.off("error", onError)
+      const address = server.address()
+      if (address === null || typeof address === "string") fail("no address")
+      else resume(Effect.succeed(address))
+    })
+  })
+
+const closed = (server: NodeServer) =>
+  Effect.callback<void>((resume) => {
+    server.close(() => resume(Effect.void))
+    server.closeIdleConnections()
+  })
+
+const make = Effect.fnUntraced(function* (options: ServerOptions) {
+  const config = yield* PlaneConfig
+  const router = yield* Router
+  const plane = yield* PlaneHttp
+  // Requests run in a scope of their own, closed after the drain.
+  const requests = yield* Effect.acquireRelease(Scope.make(), (scope, exit) => Scope.close(scope, exit))
+  const handle = yield* NodeHttpServer.makeHandler(plane.httpEffect, { scope: requests })
+  const handleUpgrade = yield* NodeHttpServer.makeUpgradeHandler(
+    Effect.die("upgrades are answered by project servers, never here"),
+    plane.httpEffect,
+    { scope: requests }
+  )
+  let draining = false
+
+  const onRequest = (request: IncomingMessage, response: ServerResponse) => {
+    if (draining) response.setHeader("connection", "close")
+    const answer = router.tryRoute(request)
+    if (answer === undefined) return handle(request, response)
+    response.writeHead(answer.status, answer.headers)
+    response.end()
+  }
+  const onUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+    const answer = router.tryRoute(request)
+    if (answer === undefined) return handleUpgrade(request, socket, head)
+    socket.on("error", () => socket.destroy())
+    socket.end(rawAnswer(answer), () => socket.destroy())
+  }
+
+  const server = createServer({
+    keepAliveTimeout: keepAliveTimeoutMs,
+    headersTimeout: headersTimeoutMs,
+    requestTimeout: requestTimeoutMs
+  })
+  server.maxConnections = maxConnections
+  server.on("request", onRequest)
+  server.on("upgrade", onUpgrade)
+
+  const drain = Effect.gen(function* () {
+    draining = true
+    const down = yield* Effect.cached(closed(server))
+    const inTime = yield* Effect.timeoutOption(down, options.drainMs)
+    if (inTime._tag === "None") {
+      yield* plane.releaseWaiting
+      yield* Effect.timeoutOption(down, lastWordsMs)
+      yield* Effect.logWarning("requests were still open at the end of the drain")
+      server.closeAllConnections()
+    }
+  })
+  const address = yield* Effect.acquireRelease(listen(server, config.host, config.port), () => drain)
+  return Server.of({ port: address.port, host: address.address })
+})

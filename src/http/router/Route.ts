@@ -1,0 +1,39 @@
+/** What a project's row says about a request for it. Pure. */
+import type { ProjectId } from "../../domain/ProjectId.ts"
+import type { ProjectView } from "../../services/db/Projects.ts"
+import type { Answer } from "../Answer.ts"
+
+export type Route =
+  | { readonly _tag: "Missing" }
+  | { readonly _tag: "Unavailable" }
+  /** Dormant and at rest. */
+  | { readonly _tag: "Asleep" }
+  /** An operation runs: it has to be waited for, or given up for this request. Never cached. */
+  | { readonly _tag: "Moving"; readonly state: string }
+  | { readonly _tag: "Replay"; readonly projectId: ProjectId; readonly answer: Answer }
+
+const missing: Route = { _tag: "Missing" }
+const unavailable: Route = { _tag: "Unavailable" }
+const asleep: Route = { _tag: "Asleep" }
+
+/**
+ * 307 fails loudly where no proxy intercepts the header; without a Location no client follows it anywhere.
+ * `content-length` is said because Node would otherwise frame the empty body in chunks.
+ */
+export const replayAnswer = (replayHeader: string): Answer => ({
+  status: 307,
+  headers: { "fly-replay": replayHeader, "content-length": "0" },
+  body: ""
+})
+
+export const routeOf = (view: ProjectView | null, replayHeader: (machineId: string) => string): Route => {
+  if (view === null) return missing
+  const { project, machine } = view
+  if (project.state === "deleted" || project.operation === "deleting") return missing
+  if (project.dataUnavailable) return unavailable
+  if (project.operation !== "none") return { _tag: "Moving", state: project.state }
+  if (project.state === "dormant") return asleep
+  return machine === null || machine.machineId === null
+    ? { _tag: "Moving", state: project.state }
+    : { _tag: "Replay", projectId: project.projectId, answer: replayAnswer(replayHeader(machine.machineId)) }
+}

@@ -1,0 +1,151 @@
+/**
+ * Routes in memory, read from the row once however many requests wait for one.
+ *
+ * A change drops the entry and disowns a read that began before it: its waiters still get what it finds, but it is not
+ * kept, and whoever comes later reads anew. While the feed of changes is down, entries live for a second. Unknown ids
+ * are kept apart and briefly, so that asking for many of them pushes no route out.
+ */
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import { routeTtlMs } from "../../contract/FlyReplay.ts"
+import type { ProjectId } from "../../domain/ProjectId.ts"
+import { ChangeFeed } from "../../services/db/ChangeFeed.ts"
+import { type Change, Projects } from "../../services/db/Projects.ts"
+import { StoreError } from "../../services/db/StoreError.ts"
+import { GenerationalMap } from "./GenerationalMap.ts"
+import { type Route, routeOf } from "./Route.ts"
+
+export interface RouteCache {
+  /** A fresh entry; undefined: look it up. Synchronous: the hot path. */
+  readonly cached: (projectId: string) => Route | undefined
+  /** From the cache, or from the row. */
+  readonly lookup: (projectId: ProjectId) => Effect.Effect<Route, StoreError>
+  readonly drop: (projectId: ProjectId) => void
+  readonly size: () => number
+  /** Whether changes are heard right now. */
+  readonly live: () => boolean
+}
+
+interface Entry {
+  readonly route: Route
+  readonly readAt: number
+}
+
+const capacity = 100_000
+const negativeCapacity = 10_000
+const negativeTtlMs = 2_000
+/** While the feed is down, and for as long as one look at it is believed. */
+const unwatchedTtlMs = 1_000
+const feedLookEveryMs = 250
+/** A read has the store's own limits; this one stands behind them. */
+const readLimitMs = 10_000
+
+export const make = (
+  replayHeader: (machineId: string) => string
+): Effect.Effect<RouteCache, never, Projects | ChangeFeed | Scope.Scope> =>
+  Effect.gen(function* () {
+    const projects = yield* Projects
+    const feed = yield* ChangeFeed
+    const clock = yield* Clock.Clock
+    const scope = yield* Effect.scope
+    const known = new GenerationalMap<Entry>(capacity)
+    const unknown = new GenerationalMap<Entry>(negativeCapacity)
+    const reading = new Map<ProjectId, Deferred.Deferred<Route, StoreError>>()
+    let heardFirst = false
+    let connectedAt = Number.NEGATIVE_INFINITY
+
+    const drop = (projectId: ProjectId) => {
+      known.delete(projectId)
+      unknown.delete(projectId)
+      reading.delete(projectId)
+    }
+    const apply = (change: Change) => {
+      if (change._tag === "Changed") return drop(change.projectId)
+      known.clear()
+      unknown.clear()
+      reading.clear()
+      heardFirst = true
+    }
+
+    yield* Stream.runForEach(projects.changes, (change) => Effect.sync(() => apply(change))).pipe(
+      Effect.andThen(Effect.die("the feed of changes ended")),
+      Effect.ensuring(Effect.sync(() => (heardFirst = false))),
+      Effect.tapCause((cause) =>
+        Cause.hasInterruptsOnly(cause) ? Effect.void : Effect.logError("route cache: feed broke", cause)
+      ),
+      Effect.catchCause((cause) => (Cause.hasInterruptsOnly(cause) ? Effect.interrupt : Effect.fail("broke"))),
+      Effect.retry(Schedule.spaced(unwatchedTtlMs)),
+      Effect.forkScoped
+    )
+    yield* feed.listening.pipe(
+      Effect.tap((connected) =>
+        Effect.sync(() => {
+          if (connected && heardFirst) connectedAt = clock.currentTimeMillisUnsafe()
+        })
+      ),
+      Effect.catchCause((cause) => Effect.logError("route cache: state of the feed", cause)),
+      Effect.repeat(Schedule.spaced(feedLookEveryMs)),
+      Effect.forkScoped
+    )
+
+    const live = () => clock.currentTimeMillisUnsafe() - connectedAt < unwatchedTtlMs
+
+    const cached = (projectId: string): Route | undefined => {
+      const entry = known.get(projectId)
+      if (entry !== undefined) {
+        const now = clock.currentTimeMillisUnsafe()
+        const ttl = now - connectedAt < unwatchedTtlMs ? routeTtlMs : unwatchedTtlMs
+        return now - entry.readAt < ttl ? entry.route : undefined
+      }
+      const missing = unknown.get(projectId)
+      if (missing === undefined) return undefined
+      const ttl = live() ? negativeTtlMs : unwatchedTtlMs
+      return clock.currentTimeMillisUnsafe() - missing.readAt < ttl ? missing.route : undefined
+    }
+
+    const read = (projectId: ProjectId, deferred: Deferred.Deferred<Route, StoreError>) =>
+      Effect.gen(function* () {
+        const readAt = yield* Clock.currentTimeMillis
+        const view = yield* projects.find(projectId).pipe(
+          Effect.timeoutOrElse({
+            duration: readLimitMs,
+            orElse: () =>
+              Effect.fail(new StoreError({ operation: "route", reason: "Unavailable", detail: "no answer in time" }))
+          })
+        )
+        const route = routeOf(Option.getOrNull(view), replayHeader)
+        if (reading.get(projectId) === deferred) {
+          if (route._tag === "Missing") unknown.set(projectId, { route, readAt })
+          else if (route._tag !== "Moving") known.set(projectId, { route, readAt })
+        }
+        return route
+      }).pipe(
+        Effect.onExit((exit) =>
+          Effect.sync(() => {
+            if (reading.get(projectId) === deferred) reading.delete(projectId)
+            Deferred.doneUnsafe(deferred, exit)
+          })
+        ),
+        // The failure is its waiters' to tell.
+        Effect.exit
+      )
+
+    const lookup = (projectId: ProjectId): Effect.Effect<Route, StoreError> =>
+      Effect.suspend(() => {
+        const hit = cached(projectId)
+        if (hit !== undefined) return Effect.succeed(hit)
+        const running = reading.get(projectId)
+        if (running !== undefined) return Deferred.await(running)
+        const deferred = Deferred.makeUnsafe<Route, StoreError>()
+        reading.set(projectId, deferred)
+        return Effect.andThen(Effect.forkIn(read(projectId, deferred), scope), Deferred.await(deferred))
+      })
+
+    return { cached, lookup, drop, size: () => known.size + unknown.size, live }
+  })

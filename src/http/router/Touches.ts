@@ -1,0 +1,65 @@
+/**
+ * `last_active_at`, in batches: a request notes its project, a flush every few seconds and one at shutdown write them.
+ * A project noted often is written once. What can't be written is kept for the next flush, up to a bound; a touch that
+ * is lost costs nothing but a sweep's question to a server, which knows better.
+ */
+import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
+import type { ProjectId } from "../../domain/ProjectId.ts"
+import { Projects } from "../../services/db/Projects.ts"
+
+export interface Touches {
+  readonly add: (projectId: ProjectId) => void
+  readonly flush: Effect.Effect<void>
+}
+
+const capacity = 200_000
+const batchSize = 1_000
+/** Half of the ten seconds within which a touch has to be written, so that one failure still fits. */
+const everyMs = 4_000
+const shutdownLimitMs = 5_000
+
+export const make: Effect.Effect<Touches, never, Projects | Scope.Scope> = Effect.gen(function* () {
+  const projects = yield* Projects
+  let pending = new Set<ProjectId>()
+
+  const add = (projectId: ProjectId) => {
+    if (pending.size < capacity) pending.add(projectId)
+  }
+
+  const write = (batch: ReadonlyArray<ProjectId>) =>
+    projects.touch(batch).pipe(
+      Effect.catch((error) => {
+        batch.forEach(add)
+        return Effect.logWarning(`touches kept for the next flush: ${error.message}`)
+      })
+    )
+
+  const flush = Effect.suspend(() => {
+    const unwritten = [...pending]
+    pending = new Set()
+    return Effect.whileLoop({
+      while: () => unwritten.length > 0,
+      body: () => {
+        const batch = unwritten.slice(0, batchSize)
+        return Effect.as(write(batch), batch.length)
+      },
+      step: (written) => unwritten.splice(0, written)
+    }).pipe(Effect.onError(() => Effect.sync(() => unwritten.forEach(add))))
+  })
+
+  // Registered before the loop is forked, so it runs after the loop was stopped.
+  yield* Effect.addFinalizer(() =>
+    flush.pipe(
+      Effect.timeoutOption(shutdownLimitMs),
+      Effect.catchCause((cause) => Effect.logWarning("touches at shutdown", cause))
+    )
+  )
+  yield* flush.pipe(
+    Effect.catchCause((cause) => Effect.logError("touches", cause)),
+    Effect.repeat(Schedule.spaced(everyMs)),
+    Effect.forkScoped
+  )
+  return { add, flush }
+})
