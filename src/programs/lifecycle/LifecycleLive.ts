@@ -9,6 +9,7 @@ import * as Fiber from "effect/Fiber"
 import * as FiberMap from "effect/FiberMap"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Semaphore from "effect/Semaphore"
 import type { Settings } from "../../domain/Project.ts"
 import type { ProjectId } from "../../domain/ProjectId.ts"
 import type { ProjectView } from "../../services/db/Projects.ts"
@@ -45,6 +46,8 @@ const make = Effect.gen(function* () {
   const fly = yield* Fly
   const client = yield* MachineClient
   const shared = yield* FiberMap.make<string, Reasons.WakeResult, Reasons.WakeError>()
+  /** Looking for a running operation and starting one is one step. */
+  const turn = yield* Semaphore.make(1)
   const context = yield* Effect.context<Needs>()
 
   /** The running operation of that key, or a new one in the layer's scope; its failure is logged once, there. */
@@ -53,7 +56,9 @@ const make = Effect.gen(function* () {
     operation: Effect.Effect<Reasons.WakeResult, Reasons.WakeError, Needs>
   ): Effect.Effect<Fiber.Fiber<Reasons.WakeResult, Reasons.WakeError>, Reasons.WakeError> =>
     Effect.gen(function* () {
-      if (!(yield* FiberMap.has(shared, key)) && (yield* FiberMap.size(shared)) >= maxConcurrentOperations) {
+      const running = FiberMap.getUnsafe(shared, key)
+      if (Option.isSome(running)) return running.value
+      if ((yield* FiberMap.size(shared)) >= maxConcurrentOperations) {
         return yield* new Reasons.WakeError({ reason: unavailable("too many projects are waking at once") })
       }
       return yield* FiberMap.run(
@@ -68,10 +73,9 @@ const make = Effect.gen(function* () {
             Cause.hasInterruptsOnly(cause) ? Effect.void : Effect.logInfo("operation failed", { key, cause })
           ),
           Effect.provide(context)
-        ),
-        { onlyIfMissing: true }
+        )
       )
-    })
+    }).pipe(turn.withPermits(1))
 
   const within = <A>(
     deadlineMs: number,
