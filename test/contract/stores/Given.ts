@@ -111,7 +111,7 @@ export const cold = (lease: Lease, name: string) =>
 export const comeUp = (lease: Lease) =>
   Effect.gen(function* () {
     const projects = yield* Projects
-    const name = yield* cold(lease, `${lease.projectId.replaceAll("-", "")}m${lease.generation}`)
+    const name = yield* cold(lease, `${lease.projectId.replaceAll("-", "x")}m${lease.generation}`)
     return present(yield* projects.commitActive({ lease, machine: name }))
   })
 
