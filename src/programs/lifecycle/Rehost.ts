@@ -81,7 +81,8 @@ const make = Effect.fnUntraced(function* (state: State) {
   const elsewhere = (source: VolumeSource) =>
     coldMachine(lease, { region: state.old.region, volumeSizeGb: state.old.volumeSizeGb, source })
   if (state.source !== null) return { ...state, next: yield* elsewhere(state.source) }
-  const next = state.next ?? state.old
+  // As the ledger has it by now: done again, this finds the machine that it made.
+  const next = (yield* (yield* Machines).find(state.old.name)) ?? state.old
   const made = yield* Effect.result(provision(next))
   if (made._tag === "Success") return { ...state, next: made.success }
   if (!hostIsFull(made.failure) || next.volumeId === null) return yield* made.failure

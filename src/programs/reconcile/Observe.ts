@@ -41,7 +41,6 @@ export const observe = Effect.gen(function* () {
   const machines = yield* Machines
   const listed = yield* (yield* Fly).listMachines
   const rows = yield* machines.living
-  if (listed.length === 0) return { observed: 0, changed: 0, missing: 0 }
   const { changed } = yield* machines.observe(listed.filter((machine) => machine.hostStatus === "ok").map(observation))
   const ids = new Set(listed.filter((machine) => machine.state !== "destroyed").map((machine) => machine.id))
   const absent = rows.filter((row) => row.status === "assigned" && row.machineId !== null && !ids.has(row.machineId))
