@@ -1,0 +1,6 @@
+/** Sees each statement as it is sent: tests count round trips with it. Read once, when the database's layer is built. */
+import * as Context from "effect/Context"
+
+export const StatementObserver = Context.Reference<(sql: string) => void>("valet/StatementObserver", {
+  defaultValue: () => () => {}
+})

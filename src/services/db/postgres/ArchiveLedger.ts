@@ -1,0 +1,68 @@
+/** `Archives` in PostgreSQL. */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type * as SqlClient from "effect/sql/SqlClient"
+import { Archives } from "../Archives.ts"
+import { fragments } from "./Fragments.ts"
+import { archiveRows } from "./Rows.ts"
+import { read, write } from "./Run.ts"
+
+export const makeArchives = (sql: SqlClient.SqlClient): Archives["Service"] => {
+  const f = fragments(sql)
+  const oldestFirst = sql`ORDER BY a.created_at, a.r2_key`
+
+  return Archives.of({
+    current: Effect.fn("Archives.current")((projectUid) =>
+      sql`
+        SELECT to_json(a) AS archive FROM valet.archives a
+        WHERE a.project_uid = ${projectUid} AND a.status = 'current'`.pipe(
+        Effect.flatMap(archiveRows),
+        Effect.map((rows) => Option.fromNullishOr(rows[0])),
+        read("currentArchive")
+      )
+    ),
+    discardAbandoned: Effect.fn("Archives.discardAbandoned")((limit) =>
+      sql`
+        WITH abandoned AS MATERIALIZED (
+          SELECT a.r2_key FROM valet.archives a
+          WHERE a.status = 'uploading' AND NOT EXISTS (
+            SELECT FROM valet.projects p
+            WHERE p.project_id = a.project_id AND p.uid = a.project_uid AND p.operation = 'archiving'
+              AND p.generation = a.generation
+          )
+          ${oldestFirst} LIMIT ${limit}::int FOR UPDATE SKIP LOCKED
+        )
+        UPDATE valet.archives a SET status = 'discarded' FROM abandoned
+        WHERE a.r2_key = abandoned.r2_key AND a.status = 'uploading' RETURNING true`.pipe(
+        Effect.map((rows) => rows.length),
+        write("discardAbandonedArchives")
+      )
+    ),
+    bin: Effect.fn("Archives.bin")(({ limit, marginMs }) =>
+      sql`
+        SELECT to_json(a) AS archive FROM valet.archives a
+        WHERE a.status = 'discarded' AND a.url_expires_at <= valet.now() - valet.ms(${marginMs}::float8)
+          AND (a.next_attempt_at IS NULL OR a.next_attempt_at <= valet.now())
+        ${oldestFirst} LIMIT ${limit}::int`.pipe(Effect.flatMap(archiveRows), read("archiveBin"))
+    ),
+    noteFailure: Effect.fn("Archives.noteFailure")((r2Key, error, retryAfterMs) =>
+      sql`
+        UPDATE valet.archives
+        SET attempts = attempts + 1, next_attempt_at = ${f.fromNow(retryAfterMs)}, last_error = ${error}
+        WHERE r2_key = ${r2Key} AND status <> 'gone'`.pipe(Effect.asVoid, write("noteArchiveFailure"))
+    ),
+    markGone: Effect.fn("Archives.markGone")((r2Key) =>
+      sql`
+        UPDATE valet.archives SET status = 'gone' WHERE r2_key = ${r2Key} AND status = 'discarded'
+        RETURNING true`.pipe(
+        Effect.map((rows) => rows.length > 0),
+        write("markArchiveGone")
+      )
+    ),
+    living: sql`
+      SELECT to_json(a) AS archive FROM valet.archives a WHERE a.status <> 'gone' ${oldestFirst}`.pipe(
+      Effect.flatMap(archiveRows),
+      read("livingArchives")
+    )
+  })
+}

@@ -1,0 +1,141 @@
+/** What is read of the projects table without changing it, each by an index (all but the totals of `counts`). */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import type * as SqlClient from "effect/sql/SqlClient"
+import { operations, projectStates } from "../../../domain/Project.ts"
+import { ProjectId } from "../../../domain/ProjectId.ts"
+import type { Projects } from "../Projects.ts"
+import { StoreError } from "../StoreError.ts"
+import { decodeCursor, encodeCursor } from "./Cursor.ts"
+import { eventRows, foundRows, projectRows, viewOf } from "./Rows.ts"
+import { read } from "./Run.ts"
+
+type Queries = Pick<
+  Projects["Service"],
+  "find" | "list" | "counts" | "running" | "idleCandidates" | "expiredLeases" | "events"
+>
+
+const decodeCounts = Schema.decodeUnknownEffect(
+  Schema.Array(
+    Schema.Struct({
+      state: Schema.Literals(projectStates),
+      operation: Schema.Literals(operations),
+      data_unavailable: Schema.Boolean,
+      n: Schema.Int
+    })
+  )
+)
+const decodeIdle = Schema.decodeUnknownEffect(Schema.Array(Schema.Struct({ project_id: ProjectId, at: Schema.String })))
+
+export const makeProjectQueries = (sql: SqlClient.SqlClient): Queries => {
+  const moment = (milliseconds: number) => sql`to_timestamp(${milliseconds}::float8 / 1000)`
+
+  const find: Queries["find"] = Effect.fn("Projects.find")((projectId) =>
+    sql`
+      SELECT to_json(p) AS project, to_json(m) AS machine
+      FROM valet.projects p LEFT JOIN valet.machines m ON m.name = p.machine
+      WHERE p.project_id = ${projectId}`.pipe(
+      Effect.flatMap(foundRows),
+      Effect.map((rows) => Option.fromNullishOr(viewOf(rows))),
+      read("find")
+    )
+  )
+
+  const list: Queries["list"] = Effect.fn("Projects.list")(function* ({ cursor, limit, state }) {
+    const behind = cursor === null ? null : decodeCursor(cursor)
+    if (behind === undefined) {
+      return yield* new StoreError({ operation: "list", reason: "Broken", detail: "not a cursor" })
+    }
+    const rows = yield* sql`
+      SELECT to_json(p) AS project FROM valet.projects p
+      WHERE ${state === null ? sql`p.state <> 'deleted'` : sql`p.state = ${state}`}
+      ${
+        behind === null
+          ? sql``
+          : sql`AND (p.created_at, p.project_id) < (${moment(behind.createdAt)}, ${behind.projectId})`
+      }
+      ORDER BY p.created_at DESC, p.project_id DESC LIMIT ${limit + 1}::int`.pipe(
+      Effect.flatMap(projectRows),
+      read("list")
+    )
+    const projects = rows.slice(0, limit)
+    const last = projects.at(-1)
+    return { projects, next: last !== undefined && rows.length > limit ? encodeCursor(last) : null }
+  })
+
+  const counts: Queries["counts"] = sql`
+    SELECT state, operation, data_unavailable, count(*)::int AS n FROM valet.projects GROUP BY 1, 2, 3`.pipe(
+    Effect.flatMap(decodeCounts),
+    Effect.map((groups) => {
+      const totals = {
+        states: { active: 0, suspended: 0, dormant: 0, deleted: 0 },
+        operations: { none: 0, creating: 0, waking: 0, archiving: 0, rehosting: 0, deleting: 0 },
+        dataUnavailable: 0
+      }
+      for (const { data_unavailable, n, operation, state } of groups) {
+        totals.states[state] += n
+        if (state !== "deleted") totals.operations[operation] += n
+        if (data_unavailable) totals.dataUnavailable += n
+      }
+      return totals
+    }),
+    read("counts"),
+    Effect.withSpan("Projects.counts")
+  )
+
+  const running: Queries["running"] = Effect.fn("Projects.running")((limit) =>
+    sql`
+      SELECT to_json(p) AS project FROM valet.projects p WHERE p.operation <> 'none'
+      ORDER BY p.operation_began_at, p.project_id LIMIT ${limit}::int`.pipe(
+      Effect.flatMap(projectRows),
+      read("running")
+    )
+  )
+
+  const idleCandidates: Queries["idleCandidates"] = Effect.fn("Projects.idleCandidates")(({ after, idleMs, limit }) => {
+    const candidate = sql`
+        state IN ('active', 'suspended') AND operation = 'none' AND NOT pinned AND NOT data_unavailable
+        AND machine IS NOT NULL AND (next_attempt_at IS NULL OR next_attempt_at <= valet.now())
+        ${
+          after === null
+            ? sql``
+            : sql`AND (last_active_at, project_id) > (${moment(after.lastActiveAt)}, ${after.projectId})`
+        }`
+    const page = sql`ORDER BY last_active_at, project_id LIMIT ${limit}::int`
+    return sql`
+        SELECT project_id, to_json(last_active_at) AS at FROM (
+          (
+            SELECT project_id, last_active_at FROM valet.projects
+            WHERE ${candidate} AND dormancy_threshold_seconds IS NULL
+              AND last_active_at <= valet.now() - valet.ms(${idleMs}::float8)
+            ${page}
+          ) UNION ALL (
+            SELECT project_id, last_active_at FROM valet.projects
+            WHERE ${candidate} AND dormancy_threshold_seconds IS NOT NULL
+              AND valet.dormant_after(last_active_at, dormancy_threshold_seconds) <= valet.now() AT TIME ZONE 'UTC'
+            ${page}
+          )
+        ) AS both_kinds ${page}`.pipe(
+      Effect.flatMap(decodeIdle),
+      Effect.map((rows) => rows.map((row) => ({ projectId: row.project_id, lastActiveAt: Date.parse(row.at) }))),
+      read("idleCandidates")
+    )
+  })
+
+  const expiredLeases: Queries["expiredLeases"] = Effect.fn("Projects.expiredLeases")((limit) =>
+    sql`
+      SELECT to_json(p) AS project FROM valet.projects p
+      WHERE p.operation <> 'none' AND p.lease_until <= valet.now()
+      ORDER BY p.lease_until, p.project_id LIMIT ${limit}::int`.pipe(Effect.flatMap(projectRows), read("expiredLeases"))
+  )
+
+  const events: Queries["events"] = Effect.fn("Projects.events")(({ before, limit, projectId }) =>
+    sql`
+      SELECT to_json(e) AS event FROM valet.events e
+      WHERE e.project_id = ${projectId} ${before === null ? sql`` : sql`AND e.id < ${before}::bigint`}
+      ORDER BY e.id DESC LIMIT ${limit}::int`.pipe(Effect.flatMap(eventRows), read("events"))
+  )
+
+  return { counts, events, expiredLeases, find, idleCandidates, list, running }
+}

@@ -1,0 +1,105 @@
+/**
+ * Runs statements and says what a failure means. Reads are repeated while the database is unavailable, writes never: one
+ * whose answer was lost may have been committed. What the server refused for contention did not happen, and is repeated.
+ */
+import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
+import type * as Schema from "effect/Schema"
+import type * as SqlClient from "effect/sql/SqlClient"
+import { ConnectionError, SqlError } from "effect/sql/SqlError"
+import { databaseLimits } from "../Database.ts"
+import { StoreError } from "../StoreError.ts"
+
+type Reason = StoreError["reason"]
+
+const serverCode = (error: SqlError): string => {
+  const { cause } = error.reason
+  return typeof cause === "object" && cause !== null && "code" in cause && typeof cause.code === "string"
+    ? cause.code
+    : ""
+}
+
+/** https://www.postgresql.org/docs/current/errcodes-appendix.html */
+const reasonOf = (error: SqlError, kind: "read" | "write"): Reason => {
+  const lost = kind === "read" ? "Unavailable" : "UnknownOutcome"
+  switch (error.reason._tag) {
+    case "ConnectionError":
+      return error.reason.operation === "connect" ? "Unavailable" : lost
+    case "DeadlockError":
+    case "SerializationError":
+    case "LockTimeoutError":
+      return "Contention"
+    case "StatementTimeoutError":
+    case "AuthenticationError":
+      return "Unavailable"
+    default: {
+      const code = serverCode(error)
+      // The session was ended while the statement ran: administrator, crash, idle in transaction.
+      if (/^(57P01|57P02|57P05|25P03)$/.test(code)) return lost
+      // Starting up, database dropped, out of connections or memory, read-only after a failover: refused before doing anything.
+      if (/^(57P03|57P04|53\d{3}|25006)$/.test(code)) return "Unavailable"
+      return "Broken"
+    }
+  }
+}
+
+const detailOf = (error: SqlError): string => {
+  const { cause } = error.reason
+  const said = cause instanceof Error ? cause.message : error.message
+  return `${error.reason._tag} ${serverCode(error)} ${said}`.replaceAll(/\s+/g, " ")
+}
+
+export const storeError =
+  (operation: string, kind: "read" | "write") =>
+  (error: SqlError | Schema.SchemaError): StoreError =>
+    error._tag === "SchemaError"
+      ? new StoreError({ operation, reason: "Broken", detail: `unreadable row: ${error.message}` })
+      : new StoreError({ operation, reason: reasonOf(error, kind), detail: detailOf(error) })
+
+const again = Schedule.exponential("50 millis").pipe(
+  Schedule.jittered,
+  Schedule.upTo({ times: 3 }),
+  Schedule.setInputType<StoreError>()
+)
+
+/** A statement without effects. */
+export const read =
+  (operation: string) =>
+  <A, R>(effect: Effect.Effect<A, SqlError | Schema.SchemaError, R>): Effect.Effect<A, StoreError, R> =>
+    effect.pipe(
+      Effect.mapError(storeError(operation, "read")),
+      Effect.retry({ schedule: again, while: (error) => error.retryable }),
+      Effect.withSpan(`db.${operation}`)
+    )
+
+/** One statement with effects. */
+export const write =
+  (operation: string) =>
+  <A, R>(effect: Effect.Effect<A, SqlError | Schema.SchemaError, R>): Effect.Effect<A, StoreError, R> =>
+    effect.pipe(
+      Effect.mapError(storeError(operation, "write")),
+      Effect.retry({ schedule: again, while: (error) => error.reason === "Contention" }),
+      Effect.withSpan(`db.${operation}`)
+    )
+
+/** Several statements, all or nothing. */
+export const transaction =
+  (sql: SqlClient.SqlClient, operation: string) =>
+  <A, R>(effect: Effect.Effect<A, SqlError | Schema.SchemaError, R>): Effect.Effect<A, StoreError, R> =>
+    effect.pipe(
+      sql.withTransaction,
+      Effect.timeoutOrElse({
+        duration: databaseLimits.client,
+        orElse: () =>
+          Effect.fail(
+            new SqlError({
+              reason: new ConnectionError({
+                cause: new Error("the transaction was not answered in time"),
+                message: "no answer in time",
+                operation: "query"
+              })
+            })
+          )
+      }),
+      write(operation)
+    )
