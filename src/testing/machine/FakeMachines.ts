@@ -7,6 +7,7 @@
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
@@ -241,7 +242,8 @@ const make = Effect.gen(function* () {
         .filter(({ found }) => {
           if (found === null) return false
           const { volume, memory } = found.server
-          const occupied = memory.connections.size > 0 || memory.internalCalls > 0 || memory.transfer !== null
+          const moving = memory.transfer !== null && !Deferred.isDoneUnsafe(memory.transfer.done)
+          const occupied = memory.connections.size > 0 || memory.internalCalls > 0 || moving
           const timeoutMs = (volume.idleTimeoutSeconds ?? defaultTimeoutSeconds) * 1_000
           const since = Math.max(memory.awakeSince, memory.lastServedAt ?? 0)
           return volume.ready && volume.sealedBy === null && !occupied && now - since >= timeoutMs

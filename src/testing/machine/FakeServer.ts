@@ -132,13 +132,15 @@ const long = Effect.fnUntraced(function* (
     yield* fork(
       Effect.gen(function* () {
         const answer = yield* work
-        if (memory.transfer === transfer) memory.transfer = null
         if (yield* alive) yield* Deferred.succeed(transfer.done, answer)
       })
     )
   }
   const answer = yield* Effect.timeoutOption(Deferred.await(transfer.done), answerWithinMs)
-  return Option.getOrElse(answer, () => ({ status: 202, body: { progress: { phase: key, bytes: 0 } } }))
+  if (Option.isNone(answer)) return { status: 202, body: { progress: { phase: key, bytes: 0 } } }
+  // Kept until a poll has taken it; then the same call begins anew.
+  if (memory.transfer === transfer) memory.transfer = null
+  return answer.value
 })
 
 const restore = Effect.fnUntraced(function* (
