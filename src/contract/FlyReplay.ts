@@ -26,9 +26,3 @@ export const staleHeader = (routerApp: string): string => `app=${routerApp};stat
 /** `state` of `fly-replay-src`. Fly's own documents separate its fields by semicolons in one place, commas in another. */
 export const stateOf = (replaySrc: string): string | undefined =>
   /(?:^|[;,])\s*state=([^;,]*)/.exec(replaySrc)?.[1]?.trim()
-
-/**
- * How long a route may be used after it was read, in milliseconds. A machine that served must outlive its commit to
- * dormant by this and the replay timeout.
- */
-export const routeTtlMs = 60_000

@@ -13,7 +13,7 @@ import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { routeTtlMs } from "../../contract/FlyReplay.ts"
+import { Margins } from "../../config/Margins.ts"
 import type { ProjectId } from "../../domain/ProjectId.ts"
 import { ChangeFeed } from "../../services/db/ChangeFeed.ts"
 import { type Change, Projects } from "../../services/db/Projects.ts"
@@ -53,6 +53,7 @@ export const make = (
     const projects = yield* Projects
     const feed = yield* ChangeFeed
     const clock = yield* Clock.Clock
+    const { routeTtlMs } = yield* Margins
     const scope = yield* Effect.scope
     const known = new GenerationalMap<Entry>(capacity)
     const unknown = new GenerationalMap<Entry>(negativeCapacity)

@@ -1,0 +1,190 @@
+/** Doubles of what HTTP stands on: rows that a test writes, a lifecycle that it scripts. */
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as PubSub from "effect/PubSub"
+import * as Redacted from "effect/Redacted"
+import * as Stream from "effect/Stream"
+import { PlaneConfig, type PlaneConfigValue } from "../../src/config/PlaneConfig.ts"
+import { MachineName, type MachineRow } from "../../src/domain/Machine.ts"
+import type { Project } from "../../src/domain/Project.ts"
+import { ProjectId } from "../../src/domain/ProjectId.ts"
+import { LoopStatus } from "../../src/programs/background/LoopStatus.ts"
+import { Lifecycle, type WakeResult } from "../../src/programs/lifecycle/Lifecycle.ts"
+import { ChangeFeed } from "../../src/services/db/ChangeFeed.ts"
+import { Machines } from "../../src/services/db/Machines.ts"
+import { Plane } from "../../src/services/db/Plane.ts"
+import { type Change, Projects, type ProjectView } from "../../src/services/db/Projects.ts"
+import { type StoreError } from "../../src/services/db/StoreError.ts"
+import { KeyError, Keys } from "../../src/services/Keys.ts"
+import { PlaneHttp } from "../../src/http/PlaneHttp.ts"
+import { Router } from "../../src/http/router/Router.ts"
+import { layerSeededRandom, testConfig } from "../../src/testing/TestPlane.ts"
+
+export const id = (text: string): ProjectId => ProjectId.make(text)
+
+export const machine = (text: string, machineId: string | null = `m-${text}`): MachineRow => ({
+  name: MachineName.make(`v${text.replaceAll("-", "")}`),
+  project: id(text),
+  generation: 1,
+  region: "sjc",
+  image: "image:1",
+  volumeSizeGb: 1,
+  machineId,
+  volumeId: "vol_1",
+  privateIp: null,
+  keyId: "k1",
+  status: "assigned",
+  served: true,
+  released: false,
+  attempts: 0,
+  nextAttemptAt: null,
+  lastError: null,
+  absentLooks: 0,
+  createdAt: 0,
+  updatedAt: 0
+})
+
+export const project = (text: string, more: Partial<Project> = {}): Project => ({
+  projectId: id(text),
+  uid: `uid-${text}`,
+  state: "active",
+  operation: "none",
+  operationId: null,
+  generation: 1,
+  leaseUntil: null,
+  uploading: false,
+  machine: null,
+  region: "sjc",
+  dirty: true,
+  dataUnavailable: false,
+  deployKey: { sealed: `dk_${text}`, keyId: "k1" },
+  settings: { idleTimeoutSeconds: null, dormancyThresholdSeconds: null, pinned: false },
+  attempts: 0,
+  nextAttemptAt: null,
+  lastError: null,
+  createdAt: 1_700_000_000_000,
+  lastActiveAt: 1_700_000_100_000,
+  deletedAt: null,
+  ...more
+})
+
+export const active = (text: string, more: Partial<Project> = {}): ProjectView => ({
+  project: project(text, { machine: machine(text).name, ...more }),
+  machine: machine(text)
+})
+export const dormant = (text: string, more: Partial<Project> = {}): ProjectView => ({
+  project: project(text, { state: "dormant", dirty: false, ...more }),
+  machine: null
+})
+
+export const woken = (view: ProjectView): WakeResult => ({
+  view,
+  woken: true,
+  source: "pool",
+  timings: { begin: 2, configure: 31.25, commit: 3 }
+})
+
+export interface World {
+  readonly rows: Map<string, ProjectView>
+  readonly touched: Array<ReadonlyArray<string>>
+  finds: number
+  /** Runs inside every `find`, before the row is read. */
+  beforeFind: Effect.Effect<void, StoreError>
+  beforeTouch: Effect.Effect<void, StoreError>
+  listening: boolean
+  ready: boolean
+  readonly changes: PubSub.PubSub<Change>
+}
+
+export const makeWorld: Effect.Effect<World> = Effect.map(PubSub.unbounded<Change>(), (changes) => ({
+  rows: new Map(),
+  touched: [],
+  finds: 0,
+  beforeFind: Effect.void,
+  beforeTouch: Effect.void,
+  listening: true,
+  ready: true,
+  changes
+}))
+
+export const layerProjects = (world: World, more: Partial<Projects["Service"]> = {}) =>
+  Layer.mock(Projects)({
+    find: (projectId) =>
+      Effect.suspend(() => {
+        world.finds++
+        return Effect.andThen(
+          world.beforeFind,
+          Effect.sync(() => Option.fromNullishOr(world.rows.get(projectId)))
+        )
+      }),
+    touch: (ids) =>
+      Effect.suspend(() =>
+        Effect.andThen(
+          world.beforeTouch,
+          Effect.sync(() => void world.touched.push(ids))
+        )
+      ),
+    changes: Stream.concat(Stream.succeed<Change>({ _tag: "Resync" }), Stream.fromPubSub(world.changes)),
+    ...more
+  })
+
+export const layerConfig = (change: (config: PlaneConfigValue) => PlaneConfigValue = (config) => config) =>
+  Layer.succeed(PlaneConfig, change({ ...testConfig, port: 0 }))
+
+export const layerFeed = (world: World) => Layer.succeed(ChangeFeed, { listening: Effect.sync(() => world.listening) })
+
+export interface Setup {
+  readonly config?: (config: PlaneConfigValue) => PlaneConfigValue
+  readonly lifecycle?: Partial<Lifecycle["Service"]>
+  readonly projects?: Partial<Projects["Service"]>
+  readonly machines?: Partial<Machines["Service"]>
+}
+
+export const layerRouter = (world: World, setup: Setup = {}) =>
+  Router.layer.pipe(
+    Layer.provideMerge(
+      Layer.mergeAll(
+        layerProjects(world, setup.projects),
+        layerFeed(world),
+        Layer.mock(Lifecycle)(setup.lifecycle ?? {}),
+        layerConfig(setup.config)
+      )
+    )
+  )
+
+export const layerPlaneHttp = (world: World, setup: Setup = {}) =>
+  PlaneHttp.layer.pipe(
+    Layer.provideMerge(layerRouter(world, setup)),
+    Layer.provideMerge(
+      Layer.mergeAll(
+        Layer.mock(Machines)({
+          pool: Effect.succeed([]),
+          binCounts: Effect.succeed({ discarded: 0, kept: 0, failing: 0 }),
+          ...setup.machines
+        }),
+        Layer.mock(Plane)({ ready: Effect.sync(() => world.ready) }),
+        Layer.mock(Keys)({
+          currentKeyId: "k1",
+          // In this double a sealed key is the key.
+          open: (_uid, { sealed, keyId }) =>
+            keyId === "lost" ? Effect.fail(new KeyError({ keyId })) : Effect.succeed(Redacted.make(sealed))
+        }),
+        Layer.succeed(LoopStatus, { statuses: Effect.succeed([]) }),
+        layerSeededRandom
+      )
+    )
+  )
+
+/** `fly.valet.host` is the router's domain in the test configuration. */
+export const projectHost = (text: string): string => `${text}.fly.valet.host`
+
+export const request = (
+  target: string,
+  headers: Readonly<Record<string, string>> = {},
+  method = "GET"
+): { readonly method: string; readonly url: string; readonly rawHeaders: ReadonlyArray<string> } => ({
+  method,
+  url: target,
+  rawHeaders: Object.entries({ Host: "plane.example", ...headers }).flat()
+})
