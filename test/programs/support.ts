@@ -38,9 +38,12 @@ export const createInput = {
 
 /** An active project whose document `kept` is `precious`. */
 export const newProject = Effect.gen(function* () {
-  const created = yield* settled(Effect.flatMap(Lifecycle, (lifecycle) => lifecycle.create(createInput)))
+  const lifecycle = yield* Lifecycle
+  const created = yield* settled(lifecycle.create(createInput))
   const id = created.view.project.projectId
-  const machineId = created.view.machine?.machineId ?? ""
+  // A create whose machine could not be had in time leaves a dormant project: its first request wakes it.
+  const woken = yield* settled(lifecycle.wake(id, { deadlineMs: 120_000, force: true }))
+  const machineId = woken.view.machine?.machineId ?? ""
   const servers = yield* FakeMachines
   const written = yield* servers.request({ machineId, projectId: id, document: "kept", write: "precious" })
   assert.strictEqual(written._tag, "Acknowledged")
