@@ -17,8 +17,7 @@ export interface ClientSide {
     | {
         readonly protocol: string
         readonly socket: Socket
-        readonly head: Buffer
-        readonly takeOver: () => void
+        readonly takeOver: () => Buffer
       }
     | undefined
   /** It waits for a 100 that it was not sent yet. */
@@ -106,8 +105,8 @@ export const make = (options: ClientSideOptions): ClientSide => {
         lines.push(`Via: ${Headers.via}`, `Fly-Request-Id: ${requestId}`, "", "")
         upgrade.socket.write(lines.join("\r\n"), "latin1")
         if (head.length > 0) upgrade.socket.write(head)
-        if (upgrade.head.length > 0) socket.write(upgrade.head)
-        upgrade.takeOver()
+        const early = upgrade.takeOver()
+        if (early.length > 0) socket.write(early)
         return splice(upgrade.socket, socket)
       })
     },

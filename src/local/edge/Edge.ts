@@ -62,16 +62,14 @@ export class Edge extends Context.Service<
 
         const handle = (incoming: Listener.Incoming) =>
           Effect.gen(function* () {
-            const { head, request, response, socket } = incoming
+            const { request, response, socket, takeOver } = incoming
             const { port } = listener
             const requestId = `${yield* random.ulid}-${region}`
             const client = ClientSide.make({
               request,
               response,
               upgrade:
-                response === undefined
-                  ? { protocol: request.headers.upgrade ?? "", socket, head, takeOver: incoming.takeOver }
-                  : undefined,
+                response === undefined ? { protocol: request.headers.upgrade ?? "", socket, takeOver } : undefined,
               seen: { address: peer(socket.remoteAddress), edgeAddress: peer(socket.localAddress), port, region },
               requestId,
               expectsContinue: incoming.expectsContinue,

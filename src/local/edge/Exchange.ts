@@ -51,6 +51,8 @@ const continueTimeout = "1 second"
 const watchEvery = "500 millis"
 
 const repeatable = new Set(["GET", "HEAD", "OPTIONS"])
+/** Of which Node expects no body. */
+const bodyless = new Set(["GET", "HEAD", "DELETE", "OPTIONS", "TRACE"])
 
 const fields = (entries: Readonly<Record<string, string | undefined>>) =>
   Object.entries(entries)
@@ -65,11 +67,10 @@ export const run = (
 ): Effect.Effect<void, EdgeError | Unreached> => {
   const { method } = client
   const upgrade = client.upgrade !== undefined
-  const framing = body.empty
-    ? ["POST", "PUT", "PATCH"].includes(method) && !upgrade
-      ? ["Content-Length", "0"]
-      : []
-    : Headers.values(client.headers, "transfer-encoding").flatMap((value) => ["Transfer-Encoding", value])
+  // Content-Length goes along with the other headers. A body whose end nothing tells is none: Node would have it chunked.
+  const framing = Headers.values(client.headers, "transfer-encoding").flatMap((value) => ["Transfer-Encoding", value])
+  const unframed = framing.length === 0 && Headers.values(client.headers, "content-length").length === 0
+  if (unframed && !upgrade && !bodyless.has(method)) framing.push("Content-Length", "0")
   const repeats = repeatable.has(method) && body.empty && !upgrade
 
   const headersFor = (delivery: Delivery, missed: string | undefined, expects: boolean): Headers.Flat => [

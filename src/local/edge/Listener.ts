@@ -24,13 +24,18 @@ export class ListenError extends Schema.TaggedError<ListenError>()("ListenError"
 export interface Incoming {
   readonly request: http.IncomingMessage
   readonly socket: Socket
-  /** Absent for an upgrade, whose first bytes are then in `head`. */
+  /** Absent for an upgrade. */
   readonly response: http.ServerResponse | undefined
-  readonly head: Buffer
   readonly expectsContinue: boolean
-  /** From here on the request does not end with its socket, but sees to both ends itself. */
-  readonly takeOver: () => void
+  /**
+   * For an upgrade: answers what the client has sent behind its request. From then on the request does not end with its
+   * socket, but sees to both ends itself.
+   */
+  readonly takeOver: () => Buffer
 }
+
+/** What a client may send behind an upgrade request before it is answered. */
+const earlyLimitBytes = 64 * 1024
 
 export interface ListenerOptions {
   readonly host: string
@@ -56,6 +61,8 @@ export const listen = (options: ListenerOptions): Effect.Effect<Listener, Listen
   Effect.gen(function* () {
     const { host, port, handle } = options
     const sockets = new Set<Socket>()
+    /** Requests in progress; a socket without one is idle. */
+    const active = new Map<Socket, number>()
     let closing = false
 
     const server = http.createServer({
@@ -67,7 +74,10 @@ export const listen = (options: ListenerOptions): Effect.Effect<Listener, Listen
     server.on("connection", (socket: Socket) => {
       sockets.add(socket)
       socket.on("error", () => {})
-      socket.on("close", () => sockets.delete(socket))
+      socket.on("close", () => {
+        sockets.delete(socket)
+        active.delete(socket)
+      })
     })
 
     // Before the fibers, so that it runs after they have ended.
@@ -79,34 +89,52 @@ export const listen = (options: ListenerOptions): Effect.Effect<Listener, Listen
     )
     const fibers = yield* FiberSet.make<void>()
     const run = yield* FiberSet.runtime(fibers)()
-    const serve = (incoming: Omit<Incoming, "takeOver">) => {
-      const { response, socket } = incoming
-      let taken = false
-      const takeOver = () => {
-        taken = true
-      }
-      const fiber = run(
-        handle({ ...incoming, takeOver }).pipe(
+    const count = (socket: Socket, by: number) =>
+      Effect.sync(() => {
+        const running = (active.get(socket) ?? 0) + by
+        if (running === 0) active.delete(socket)
+        else if (sockets.has(socket)) active.set(socket, running)
+      })
+    const start = (incoming: Incoming) =>
+      run(
+        Effect.andThen(count(incoming.socket, 1), handle(incoming)).pipe(
           Effect.tapDefect((defect) => Effect.logError("request failed", defect)),
-          Effect.onExit((exit) => (exit._tag === "Success" ? Effect.void : Effect.sync(() => socket.destroy())))
+          Effect.onExit((exit) =>
+            exit._tag === "Success" ? Effect.void : Effect.sync(() => incoming.socket.destroy())
+          ),
+          Effect.ensuring(count(incoming.socket, -1))
         )
       )
-      const gone = response ?? socket
-      gone.once("close", () => {
-        if (!taken && response?.writableFinished !== true) fiber.interruptUnsafe()
-      })
-    }
-    const head = Buffer.alloc(0)
     const requested = (expectsContinue: boolean) => (request: http.IncomingMessage, response: http.ServerResponse) => {
       response.on("error", () => {})
-      serve({ request, socket: request.socket, response, head, expectsContinue })
+      const takeOver = () => Buffer.alloc(0)
+      const fiber = start({ request, socket: request.socket, response, expectsContinue, takeOver })
+      response.once("close", () => {
+        if (!response.writableFinished) fiber.interruptUnsafe()
+      })
+    }
+    const upgraded = (request: http.IncomingMessage, head: Buffer) => {
+      const { socket } = request
+      const early = [head]
+      let size = head.length
+      // A socket that nobody reads never tells that its client has gone.
+      const onData = (chunk: Buffer) => {
+        early.push(chunk)
+        size += chunk.length
+        if (size > earlyLimitBytes) socket.pause()
+      }
+      const onGone = () => fiber.interruptUnsafe()
+      const takeOver = () => {
+        socket.pause().off("data", onData).off("end", onGone).off("close", onGone)
+        return Buffer.concat(early)
+      }
+      socket.on("data", onData).once("end", onGone).once("close", onGone)
+      const fiber = start({ request, socket, response: undefined, expectsContinue: false, takeOver })
     }
     server.on("request", requested(false))
     server.on("checkContinue", requested(true))
     if (options.upgrades) {
-      server.on("upgrade", (request: http.IncomingMessage, _socket: Duplex, head: Buffer) => {
-        serve({ request, socket: request.socket, response: undefined, head, expectsContinue: false })
-      })
+      server.on("upgrade", (request: http.IncomingMessage, _socket: Duplex, head: Buffer) => upgraded(request, head))
     }
 
     yield* Effect.callback<void, ListenError>((resume) => {
@@ -123,6 +151,8 @@ export const listen = (options: ListenerOptions): Effect.Effect<Listener, Listen
       Effect.sync(() => {
         closing = true
         server.close()
+        // Node counts a connection that has not sent anything yet as busy.
+        for (const socket of sockets) if (!active.has(socket)) socket.destroy()
       }).pipe(Effect.andThen(FiberSet.awaitEmpty(fibers)), Effect.timeoutOption(options.grace), Effect.asVoid)
     )
     const address = server.address()

@@ -6,6 +6,7 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as FiberMap from "effect/FiberMap"
+import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
@@ -97,24 +98,23 @@ const dead = new Set(["destroyed", "destroying", "failed", "launch_failed", "mig
 
 export const make = Effect.fnUntraced(function* (options: ReachOptions) {
   const machines = yield* LocalMachines
-  const starts = yield* FiberMap.make<string, boolean>()
+  const starts = yield* FiberMap.make<string, boolean, never>()
   const turn = yield* Ref.make(0)
 
   /** Concurrent requests share one start, which outlives the request that began it. */
   const autostart = (id: string) =>
-    FiberMap.run(
-      starts,
-      id,
-      machines.autostart(id).pipe(
+    Effect.suspend(() => {
+      const running = FiberMap.getUnsafe(starts, id)
+      if (Option.isSome(running)) return Fiber.join(running.value)
+      const start = machines.autostart(id).pipe(
         Effect.timeoutOrElse({ duration: autostartTimeout, orElse: () => Effect.succeed(false) }),
-        Effect.tapCause((cause) => Effect.logError(`autostart of ${id} failed`, cause)),
         Effect.catchCauseIf(
           (cause) => !Cause.hasInterruptsOnly(cause),
-          () => Effect.succeed(false)
+          (cause) => Effect.as(Effect.logError(`autostart of ${id} failed`, cause), false)
         )
-      ),
-      { onlyIfMissing: true }
-    ).pipe(Effect.flatMap(Fiber.join))
+      )
+      return Effect.flatMap(FiberMap.run(starts, id, start), Fiber.join)
+    })
 
   const rotate = <A>(list: ReadonlyArray<A>) =>
     Ref.getAndUpdate(turn, (n) => (n + 1) % 0x40000000).pipe(

@@ -67,7 +67,9 @@ export const connect = (
         port,
         method,
         path,
-        headers,
+        // Also where the connection is the request's own: a server that answers early and closes would reset the
+        // connection under a body that is still coming, and its answer would be lost with it.
+        headers: upgrade ? headers : [...headers, "Connection", "keep-alive"],
         ...(upgrade ? { createConnection: () => halfOpen(target) } : { agent })
       })
       const succeed = (value: Answer) => Deferred.doneUnsafe(answer, Exit.succeed(value))
