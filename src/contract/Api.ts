@@ -123,7 +123,7 @@ export class Projects extends HttpApiGroup.make("projects")
           })
         )
       },
-      payload: Schema.UndefinedOr(CreateRequest),
+      payload: [CreateRequest, Schema.Null],
       success: HttpApiSchema.WithHeaders(CreatedProject.pipe(HttpApiSchema.status(201)), { location: Schema.String }),
       error: [
         Problems.ReservedProjectId,

@@ -1,4 +1,7 @@
 /** Doubles of what HTTP stands on: rows that a test writes, a lifecycle that it scripts. */
+import { type Agent, type IncomingHttpHeaders, request as httpRequest } from "node:http"
+import { connect } from "node:net"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -18,6 +21,7 @@ import { type Change, Projects, type ProjectView } from "../../src/services/db/P
 import { type StoreError } from "../../src/services/db/StoreError.ts"
 import { KeyError, Keys } from "../../src/services/Keys.ts"
 import { PlaneHttp } from "../../src/http/PlaneHttp.ts"
+import { Server, type ServerOptions } from "../../src/http/Server.ts"
 import { Router } from "../../src/http/router/Router.ts"
 import { layerSeededRandom, testConfig } from "../../src/testing/TestPlane.ts"
 
@@ -188,3 +192,73 @@ export const request = (
   url: target,
   rawHeaders: Object.entries({ Host: "plane.example", ...headers }).flat()
 })
+
+/** A control plane listening on a free port of loopback, closed with the scope. */
+export const serve = (world: World, setup: Setup = {}, options: Partial<ServerOptions> = {}) =>
+  Effect.map(
+    Layer.build(Server.layer(options).pipe(Layer.provideMerge(layerPlaneHttp(world, setup)))),
+    Context.get(Server)
+  )
+
+export interface Reply {
+  readonly status: number
+  readonly headers: IncomingHttpHeaders
+  readonly text: string
+}
+
+export interface Sent {
+  readonly port: number
+  readonly path: string
+  readonly method?: string
+  readonly headers?: Readonly<Record<string, string>>
+  readonly body?: string | ReadonlyArray<string>
+  readonly agent?: Agent
+}
+
+/** Sends exactly this path, as no `fetch` would. Several body parts go out in chunks. */
+export const send = (sent: Sent): Effect.Effect<Reply, Error> =>
+  Effect.callback((resume) => {
+    const outgoing = httpRequest(
+      {
+        host: "127.0.0.1",
+        port: sent.port,
+        path: sent.path,
+        method: sent.method ?? "GET",
+        headers: { ...sent.headers },
+        agent: sent.agent ?? false
+      },
+      (incoming) => {
+        const parts: Array<Buffer> = []
+        incoming.on("data", (part: Buffer) => parts.push(part))
+        incoming.on("error", (error) => resume(Effect.fail(error)))
+        incoming.on("end", () =>
+          resume(
+            Effect.succeed({
+              status: incoming.statusCode ?? 0,
+              headers: incoming.headers,
+              text: Buffer.concat(parts).toString()
+            })
+          )
+        )
+      }
+    )
+    outgoing.on("error", (error) => resume(Effect.fail(error)))
+    if (typeof sent.body === "string") outgoing.end(sent.body)
+    else {
+      for (const part of sent.body ?? []) outgoing.write(part)
+      outgoing.end()
+    }
+    return Effect.sync(() => outgoing.destroy())
+  })
+
+/** Sends these bytes and reads until the server closes. */
+export const sendRaw = (port: number, bytes: string): Effect.Effect<string, Error> =>
+  Effect.callback((resume) => {
+    const socket = connect({ port, host: "127.0.0.1" })
+    let text = ""
+    socket.on("data", (part: Buffer) => (text += part.toString("latin1")))
+    socket.on("error", (error) => resume(Effect.fail(error)))
+    socket.on("close", () => resume(Effect.succeed(text)))
+    socket.write(bytes.replaceAll("\n", "\r\n"))
+    return Effect.sync(() => socket.destroy())
+  })
