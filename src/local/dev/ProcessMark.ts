@@ -1,0 +1,65 @@
+/**
+ * Which process a number meant: pid and start time together, because pids are used again. For leftovers of a
+ * predecessor that was killed, and for the lock on a data folder.
+ */
+import { readFileSync } from "node:fs"
+import { spawnSync } from "node:child_process"
+import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
+
+export const ProcessMark = Schema.Struct({ pid: Schema.Int, startedAt: Schema.String })
+export type ProcessMark = typeof ProcessMark.Type
+
+/** Field 22 of /proc/<pid>/stat on Linux; elsewhere what `ps` says. Null: no such process, or a zombie. */
+const startOf = (pid: number): string | null => {
+  if (process.platform !== "linux") {
+    const { stdout } = spawnSync("ps", ["-o", "lstart=", "-p", String(pid)], { encoding: "utf8" })
+    return stdout.trim() === "" ? null : stdout.trim()
+  }
+  try {
+    // The command's name may hold spaces and parentheses; the fields behind its last one don't.
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8")
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ")
+    return fields[0] === "Z" ? null : (fields[19] ?? null)
+  } catch {
+    return null
+  }
+}
+
+export const markOf = (pid: number): Effect.Effect<ProcessMark | null> =>
+  Effect.sync(() => {
+    const startedAt = startOf(pid)
+    return startedAt === null ? null : { pid, startedAt }
+  })
+
+export const isAlive = (mark: ProcessMark): Effect.Effect<boolean> =>
+  Effect.sync(() => startOf(mark.pid) === mark.startedAt)
+
+const signal = (mark: ProcessMark, name: NodeJS.Signals) =>
+  Effect.sync(() => {
+    if (startOf(mark.pid) !== mark.startedAt) return
+    try {
+      process.kill(mark.pid, name)
+    } catch {
+      // It ended between the look and the signal.
+    }
+  })
+
+const ended = (mark: ProcessMark, withinMs: number) =>
+  isAlive(mark).pipe(
+    Effect.repeat({
+      while: (alive) => alive,
+      schedule: Schedule.max([Schedule.spaced(25), Schedule.recurs(Math.ceil(withinMs / 25))])
+    }),
+    Effect.map((alive) => !alive)
+  )
+
+/** SIGTERM, then SIGKILL after the grace; true once it is verified gone. */
+export const terminate = (mark: ProcessMark, graceMs: number): Effect.Effect<boolean> =>
+  Effect.gen(function* () {
+    yield* signal(mark, "SIGTERM")
+    if (yield* ended(mark, graceMs)) return true
+    yield* signal(mark, "SIGKILL")
+    return yield* ended(mark, 5_000)
+  })
