@@ -85,4 +85,4 @@ export const run = (options: ControlPlaneOptions = {}) =>
     yield* Effect.logInfo("control plane is listening", { host, port, app: fly.app, region: fly.region })
     if (r2 === null) yield* Effect.logWarning("R2 is not configured: archival is off, projects keep their machines")
     return yield* Effect.never
-  }).pipe(Effect.provide(layer(options)), Effect.provide(layerEnvironment))
+  }).pipe(Effect.provide(Layer.provideMerge(layer(options), layerEnvironment)))

@@ -91,6 +91,11 @@ const flyAppName = Effect.gen(function* () {
   return node?.value ?? null
 }).pipe(Effect.orElseSucceed(() => null))
 
+const database = Effect.gen(function* () {
+  const url = yield* core.databaseUrl.read
+  return { url, directUrl: (yield* core.databaseDirectUrl.read) ?? url }
+})
+
 const compose: Effect.Effect<PlaneConfigValue, Problems> = Effect.gen(function* () {
   const { region, regions: allowed } = yield* regions
   const { vmSize, vmMemoryMb } = yield* guest
@@ -99,12 +104,11 @@ const compose: Effect.Effect<PlaneConfigValue, Problems> = Effect.gen(function* 
   return yield* one(
     Effect.gen(function* () {
       const noWake = yield* router.noWake.read
-      const url = yield* core.databaseUrl.read
       return {
         port: yield* core.port.read,
         host: yield* core.host.read,
         ...(yield* secrets),
-        database: { url, directUrl: (yield* core.databaseDirectUrl.read) ?? url },
+        database: yield* database,
         fly: {
           apiUrl: yield* fly.apiUrl.read,
           token: yield* fly.token.read,
@@ -165,5 +169,11 @@ export const fromEnvironment: Effect.Effect<PlaneConfigValue, ConfigProblems> = 
   if (problems.length > 0) return yield* asError(problems)
   return yield* Effect.mapError(compose, asError)
 })
+
+/** The database alone, for what needs nothing else. */
+export const databaseFromEnvironment: Effect.Effect<PlaneConfigValue["database"], ConfigProblems> = Effect.mapError(
+  one(database),
+  asError
+)
 
 export const layerEnvironment: Layer.Layer<PlaneConfig, ConfigProblems> = Layer.effect(PlaneConfig, fromEnvironment)
