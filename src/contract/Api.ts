@@ -113,6 +113,33 @@ const params = { id: ProjectIdText }
 const describe = (summary: string, description?: string) =>
   OpenApi.annotations(description === undefined ? { summary } : { summary, description })
 
+/** What OpenAPI can say and the endpoint's own schemas can't. */
+const creation = OpenApi.annotations({
+  transform: (operation: Record<string, unknown>) => ({
+    ...operation,
+    requestBody: {
+      required: false,
+      content: { "application/json": { schema: { $ref: "#/components/schemas/CreateProject" } } }
+    },
+    security: [{}, { operator: [] }]
+  })
+})
+/** Query parameters are text on the wire; what they mean is a number. */
+const paged = OpenApi.annotations({
+  transform: (operation: Record<string, unknown>) => ({
+    ...operation,
+    parameters: (Array.isArray(operation["parameters"]) ? operation["parameters"] : []).map(
+      (parameter: { readonly name?: unknown }) =>
+        parameter.name === "limit"
+          ? {
+              ...parameter,
+              schema: { type: "integer", minimum: 1, maximum: limits.maxPage, default: limits.defaultPage }
+            }
+          : parameter
+    )
+  })
+})
+
 export class Projects extends HttpApiGroup.make("projects")
   .add(
     HttpApiEndpoint.post("create", "/", {
@@ -133,12 +160,14 @@ export class Projects extends HttpApiGroup.make("projects")
         Problems.RateLimitedWithHeader,
         Problems.UnavailableWithHeader
       ]
-    }).annotateMerge(
-      describe(
-        "Create a project",
-        "Public unless the plane says otherwise; limited by client address, except with the operator's bearer. The body is optional."
+    })
+      .annotateMerge(
+        describe(
+          "Create a project",
+          "Public unless the plane says otherwise; limited by client address, except with the operator's bearer. The body is optional."
+        )
       )
-    ),
+      .annotateMerge(creation),
     HttpApiEndpoint.get("get", "/:id", {
       params,
       success: ProjectInfo,
@@ -190,7 +219,9 @@ export class Owner extends HttpApiGroup.make("owner")
       query: Page,
       success: Schema.Struct({ events: Schema.Array(EventInfo), next_cursor: NextCursor }),
       error: [Problems.ProjectNotFound, Problems.InvalidCursor, Problems.UnavailableWithHeader]
-    }).annotateMerge(describe("What happened to a project", "Newest first."))
+    })
+      .annotateMerge(describe("What happened to a project", "Newest first."))
+      .annotateMerge(paged)
   )
   .middleware(OwnerOrOperator)
   .prefix("/api/projects")
@@ -204,7 +235,9 @@ export class Operator extends HttpApiGroup.make("operator")
       query: { state: Schema.optionalKey(State), ...Page },
       success: Schema.Struct({ projects: Schema.Array(ProjectInfo), next_cursor: NextCursor }),
       error: [Problems.InvalidCursor, Problems.UnavailableWithHeader]
-    }).annotateMerge(describe("List projects", "Newest first.")),
+    })
+      .annotateMerge(describe("List projects", "Newest first."))
+      .annotateMerge(paged),
     HttpApiEndpoint.post("wake", "/projects/:id/wake", {
       params,
       query: {

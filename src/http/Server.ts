@@ -108,11 +108,16 @@ const make = Effect.fnUntraced(function* (options: ServerOptions) {
     { scope: requests }
   )
   let draining = false
+  const unanswered = new Set<ServerResponse>()
 
   const onRequest = (request: IncomingMessage, response: ServerResponse) => {
-    if (draining) response.setHeader("connection", "close")
+    if (draining) response.shouldKeepAlive = false
     const answer = router.tryRoute(request)
-    if (answer === undefined) return handle(request, response)
+    if (answer === undefined) {
+      unanswered.add(response)
+      response.once("close", () => unanswered.delete(response))
+      return handle(request, response)
+    }
     response.writeHead(answer.status, answer.headers)
     response.end()
   }
@@ -134,6 +139,7 @@ const make = Effect.fnUntraced(function* (options: ServerOptions) {
 
   const drain = Effect.gen(function* () {
     draining = true
+    for (const response of unanswered) response.shouldKeepAlive = false
     const down = yield* Effect.cached(closed(server))
     const inTime = yield* Effect.timeoutOption(down, options.drainMs)
     if (inTime._tag === "None") {
