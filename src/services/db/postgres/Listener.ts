@@ -82,13 +82,15 @@ export const makeListener = Effect.fnUntraced(function* (direct: PgConnection.Co
   const changes: Stream.Stream<Change> = Stream.unwrap(
     Effect.gen(function* () {
       const subscription = yield* PubSub.subscribe(hub)
+      const connected = yield* Ref.get(listening)
       const since = published
       return Stream.fromSubscription(subscription).pipe(
         Stream.mapAccum(
           () => since,
           (last, { at, change }: Message) => [at, at === last + 1 ? [change] : [resync, change]] as const
         ),
-        (following) => Stream.concat(Stream.succeed(resync), following)
+        // Without a session its next one brings the Resync; an earlier one would promise what nobody listens for yet.
+        (following) => ((connected) ? Stream.concat(Stream.succeed(resync), following) : following)
       )
     })
   )
