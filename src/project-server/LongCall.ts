@@ -39,8 +39,9 @@ export const start = <A, E, R>(
     const progress: Progress = { phase: "starting", bytes: 0 }
     const done = yield* Deferred.make<A, E>()
     const fiber = yield* run(progress).pipe(
-      Effect.onExit((exit) =>
-        Exit.isSuccess(exit) ? Effect.void : Effect.logWarning(`${key} did not succeed (${progress.phase})`, exit.cause)
+      Effect.tapCauseIf(
+        (cause) => !Cause.hasInterrupts(cause),
+        (cause) => Effect.logWarning(`${key} failed (${progress.phase})`, cause)
       ),
       Effect.onExit((exit) =>
         Exit.isFailure(exit) && Cause.hasInterrupts(exit.cause)
