@@ -37,9 +37,9 @@ export const make = (fly: FlyCall) => {
 
   const createMachine = Effect.fn("Fly.createMachine")(function* ({ name, region, config, skipLaunch }: CreateMachine) {
     const limits = yield* limitsOf(CREATE)
+    const volumeId = config.mounts[0]?.volume ?? null
     const body = { name, region, config, ...(skipLaunch === undefined ? {} : { skip_launch: skipLaunch }) }
     const call = { operation: "createMachine", method: "POST", path: "/machines", body, effects: "once" } as const
-    const volumeId = config.mounts[0]?.volume ?? null
     const ours = (machine: FlyMachine) =>
       machine.name === name &&
       machine.volumeId === volumeId &&
@@ -49,7 +49,7 @@ export const make = (fly: FlyCall) => {
     const namesakes = listed(mark === undefined ? {} : { [`metadata.${metadataKeys.name}`]: mark })
     return yield* FlyCreate.exactlyOnce({
       operation: call.operation,
-      send: fly.decoded({ ...call, ...limits }, FlyWire.decodeMachine),
+      send: fly.decoded({ ...call, bound: volumeId !== null, ...limits }, FlyWire.decodeMachine),
       find: Effect.map(namesakes, (machines) => machines.find(ours) ?? null),
       findExisting: (id) =>
         getMachine(id).pipe(

@@ -353,7 +353,8 @@ describe("creates happen once", () => {
         () => ({ status: 422, body: { error: "could not find a candidate host", status: "insufficient_capacity" } }),
         (fly) => fly.createMachine({ name: "vp1", region: "sjc", config })
       )
-      assert.isTrue(error.reason._tag === "Capacity" && error.reason.scope === "region")
+      // The machine goes to its volume, so it is this host that is full.
+      assert.isTrue(error.reason._tag === "Capacity" && error.reason.scope === "host")
       assert.strictEqual(lines.length, 1)
     })
   )
