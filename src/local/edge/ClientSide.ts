@@ -55,6 +55,7 @@ export const make = (options: ClientSideOptions): ClientSide => {
     const plain = new ServerResponse(request)
     assigned = plain
     if (upgrade !== undefined) {
+      plain.on("error", () => {})
       plain.assignSocket(upgrade.socket)
       plain.once("finish", () => upgrade.socket.destroySoon())
     }

@@ -188,6 +188,7 @@ export const run = (
 
   const awaitAnswer = ({ connection, origin }: Reached) =>
     Effect.gen(function* () {
+      if (origin.app === options.routerApp) return yield* connection.answer
       const answer = Effect.asSome(connection.answer)
       const wake = Effect.as(options.reach.wakeIfAsleep(origin), Option.none<Upstream.Answer>())
       for (;;) {

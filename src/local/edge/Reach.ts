@@ -85,7 +85,7 @@ const startAttempts = 3
 const defaultTimeoutMs = 30_000
 /** Of an autostart that callers share; a caller waits no longer than its own timeout. */
 const autostartTimeout = "60 seconds"
-/** A process that is frozen or has a full backlog takes no connection and refuses none. */
+/** A control plane with a full backlog takes no connection and refuses none. */
 const connectTimeout = "5 seconds"
 
 class Miss extends Schema.TaggedError<Miss>()("Miss", { error: EdgeError, again: Schema.Boolean }) {}
@@ -131,14 +131,18 @@ export const make = Effect.fnUntraced(function* (options: ReachOptions) {
 
       const dial = (origin: Origin) =>
         Upstream.connect(open(origin, missed(origin)), agent).pipe(
-          Effect.timeoutOrElse({
-            duration: connectTimeout,
-            orElse: () => Effect.fail(new Upstream.NotConnected({ detail: "no connection in time" }))
-          }),
           Effect.map((connection) => ({ origin, connection })),
           Effect.catchTag("NotConnected", ({ detail }) =>
             Effect.fail(miss("PC01", `${origin.app} ${origin.id} at ${origin.host}:${origin.port}: ${detail}`, true))
           )
+        )
+      /** Another instance may do, so this one is not waited for until the replay's timeout. */
+      const dialPlane = (origin: Origin) =>
+        dial(origin).pipe(
+          Effect.timeoutOrElse({
+            duration: connectTimeout,
+            orElse: () => Effect.fail(miss("PC01", `${origin.app} ${origin.id}: no connection in time`, true))
+          })
         )
       const missed = (origin: Origin) =>
         wanted.preferInstance !== undefined && wanted.preferInstance !== origin.id ? wanted.preferInstance : undefined
@@ -157,7 +161,7 @@ export const make = Effect.fnUntraced(function* (options: ReachOptions) {
         const dials = ordered.map(({ id, url }) => {
           const { hostname, port } = new URL(url)
           const host = hostname.replace(/^\[|\]$/g, "")
-          return dial({ app: options.routerApp, id, region: options.region, host, port: Number(port || 80) })
+          return dialPlane({ app: options.routerApp, id, region: options.region, host, port: Number(port || 80) })
         })
         return yield* Effect.firstSuccessOf(dials).pipe(
           Effect.catchTag("Miss", ({ error }) =>
@@ -213,15 +217,19 @@ export const make = Effect.fnUntraced(function* (options: ReachOptions) {
         }
         return yield* Effect.firstSuccessOf(candidates.map(machine))
       })
+      const unreached = ({ again, error }: Miss) => {
+        const exhausted = again || error.code === "PM07"
+        return Effect.fail(new Unreached({ reason: exhausted ? "retries_exhausted" : "no_candidate", error }))
+      }
+      // One pass over the instances, each with its own limit.
+      if (wanted.app === options.routerApp) return yield* Effect.catchTag(plane, "Miss", unreached)
       const { preferInstance } = wanted
       const attempt =
-        wanted.app === options.routerApp
-          ? plane
-          : wanted.instance !== undefined
-            ? exact(wanted.instance)
-            : preferInstance === undefined
-              ? any
-              : exact(preferInstance).pipe(Effect.catchTag("Miss", () => any))
+        wanted.instance !== undefined
+          ? exact(wanted.instance)
+          : preferInstance === undefined
+            ? any
+            : exact(preferInstance).pipe(Effect.catchTag("Miss", () => any))
 
       return yield* attempt.pipe(
         Effect.tapErrorTag("Miss", ({ error }) => Ref.set(last, error)),
@@ -230,10 +238,7 @@ export const make = Effect.fnUntraced(function* (options: ReachOptions) {
           schedule: Schedule.spaced(retryEvery),
           while: (error) => error._tag === "Miss" && error.again
         }),
-        Effect.catchTag("Miss", ({ again, error }) => {
-          const exhausted = again || error.code === "PM07"
-          return Effect.fail(new Unreached({ reason: exhausted ? "retries_exhausted" : "no_candidate", error }))
-        }),
+        Effect.catchTag("Miss", unreached),
         Effect.timeoutOrElse({
           duration: wanted.timeoutMs ?? defaultTimeoutMs,
           orElse: () =>
