@@ -77,7 +77,7 @@ export class FlyWorld extends Context.Service<
 
 const dropped: Dropped = { _tag: "Dropped" }
 
-const make = Effect.fnUntraced(function* (options: WorldOptions) {
+export const make = Effect.fnUntraced(function* (options: WorldOptions) {
   const params: Params = { ...defaultParams, ...options.params }
   const host = options.host ?? (() => Effect.void)
   const onChange = options.onChange ?? (() => Effect.void)
@@ -136,7 +136,11 @@ const make = Effect.fnUntraced(function* (options: WorldOptions) {
     if (fault === null) return yield* apply(op)
     if (fault.kind === "empty_list") return callOptions?.empty ?? (yield* apply(op))
     if (fault.kind === "late") {
-      yield* Effect.sleep(fault.ms).pipe(Effect.andThen(step(op)), Effect.tapCause(Effect.logError), Effect.forkIn(scope))
+      yield* Effect.sleep(fault.ms).pipe(
+        Effect.andThen(step(op)),
+        Effect.tapCause(Effect.logError),
+        Effect.forkIn(scope)
+      )
       return yield* Effect.fail(dropped)
     }
     // Done, but the caller doesn't hear of it: not even that it was refused.

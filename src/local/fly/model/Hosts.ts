@@ -2,7 +2,7 @@
 import * as Result from "effect/Result"
 import type { Draft, Op } from "./Draft.ts"
 import { privateIp, putMachine, putVolume, volumeId } from "./Draft.ts"
-import type { Machine, Volume } from "./FlyState.ts"
+import type { FlyState, Machine, Params, Volume } from "./FlyState.ts"
 import { hostIn } from "./Machines.ts"
 import { precondition, refuse } from "./Refusal.ts"
 import { purgeVolume } from "./Settle.ts"
@@ -155,26 +155,24 @@ export const migrate =
     return Result.succeed(machine.state === "started" ? beginBoot(draft, moved, "flyd") : moved)
   }
 
-/** After the process that ran the machines is gone: what ran runs again, what was suspended has lost its memory. */
-export const recover: Op<void> = (draft) => {
-  for (const machine of Object.values(draft.state.machines)) {
+/**
+ * After the process that ran the machines is gone: what ran is on its way up again, what was suspended has lost its
+ * memory and is stopped.
+ */
+export const recovered = (state: FlyState, params: Params, now: number): FlyState => {
+  const draft: Draft = { now, params, state, actions: [] }
+  for (const machine of Object.values(state.machines)) {
     const { transition } = machine
-    if (machine.state === "started" || transition?.kind === "boot" || transition?.kind === "resume") {
-      beginBoot(draft, machine, "flyd")
-    } else if (transition?.kind === "destroy") {
-      putMachine(draft, destroyed(draft, machine))
-    } else if (transition?.kind === "stop") {
-      putMachine(draft, finish(draft, machine))
-    } else if (machine.state === "suspended" || transition?.kind === "suspend") {
-      putMachine(
-        draft,
-        withEvent(
-          draft,
-          { ...machine, state: "stopped", transition: null },
-          { type: "exit", status: "stopped", source: "flyd" }
-        )
-      )
+    const kind = transition?.kind
+    if (kind === "destroy") {
+      destroyed(draft, machine)
+    } else if (machine.state === "started" || kind === "boot" || kind === "resume" || transition?.goal === "started") {
+      if (kind === "prepare" || kind === "replace") continue
+      putMachine(draft, { ...machine, state: "starting", transition: { kind: "backoff", at: now, goal: "started" } })
+    } else if (machine.state === "suspended" || kind === "suspend" || kind === "stop") {
+      const stopped = { ...machine, state: "stopped", transition: null } as const
+      putMachine(draft, withEvent(draft, stopped, { type: "exit", status: "stopped", source: "flyd" }))
     }
   }
-  return Result.succeed(undefined)
+  return draft.state
 }

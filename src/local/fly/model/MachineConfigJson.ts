@@ -62,6 +62,9 @@ export const ModelConfig = Schema.Struct({
 })
 export type ModelConfig = typeof ModelConfig.Type
 
+/** Checked but handed on as it came, with the fields that are not named here. */
+export const WholeConfig = Schema.declare(Schema.is(ModelConfig))
+
 const unitMs: Readonly<Record<string, number>> = {
   ns: 1e-6,
   us: 1e-3,

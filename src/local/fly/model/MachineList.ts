@@ -49,6 +49,8 @@ const matches = (state: MachineState, wanted: WaitableState): boolean =>
 export interface WaitInput {
   readonly states: ReadonlyArray<WaitableState>
   readonly instanceId?: string
+  /** Only what happened after this event counts. */
+  readonly fromEventId?: string
 }
 
 /** Null: not yet. A state that can't come any more, or another version, is refused at once. */
@@ -59,10 +61,12 @@ export const lookForState =
       if (input.states.length === 1 && input.states[0] === "stopped" && input.instanceId === undefined) {
         return invalid("instance_id is required to wait for state stopped")
       }
-      if (input.states.some((wanted) => matches(machine.state, wanted))) {
-        if (input.instanceId === undefined || input.instanceId === machine.instanceId) return Result.succeed(machine)
+      const sameVersion = input.instanceId === undefined || input.instanceId === machine.instanceId
+      const isNew = input.fromEventId === undefined || input.fromEventId !== machine.events[0]?.id
+      if (sameVersion && isNew && input.states.some((wanted) => matches(machine.state, wanted))) {
+        return Result.succeed(machine)
       }
-      if (input.instanceId !== undefined && input.instanceId !== machine.instanceId) {
+      if (!sameVersion) {
         return precondition(`machine version ${input.instanceId} is currently replaced by ${machine.instanceId}`)
       }
       if (machine.state === "destroyed" || machine.state === "destroying") {

@@ -148,6 +148,8 @@ export interface UpdateMachineInput {
   readonly nonce?: string
 }
 
+const keptVersions = 25
+
 export const updateMachine =
   (app: string, id: string, input: UpdateMachineInput): Op<Machine> =>
   (draft) =>
@@ -178,7 +180,7 @@ export const updateMachine =
         config,
         instanceId,
         restarts: 0,
-        versions: [{ version: instanceId, config }, ...machine.versions]
+        versions: [{ version: instanceId, config }, ...machine.versions].slice(0, keptVersions)
       }
       const launched = input.skipLaunch !== true && (wasUp || stays === "started")
       return Result.succeed(beginReplace(draft, updated, launched ? "started" : "stopped"))

@@ -23,8 +23,6 @@ export const getMetadataKey =
 export interface MetadataChange {
   readonly set: Metadata
   readonly remove?: ReadonlyArray<string>
-  /** Everything else goes. */
-  readonly replace?: boolean
   /** Only if the machine still has this version (`instance_id`). */
   readonly machineVersion?: string
 }
@@ -38,9 +36,10 @@ export const changeMetadata =
           `machine_version ${change.machineVersion} does not match current version ${machine.instanceId}`
         )
       }
-      const kept = change.replace === true ? {} : (machine.config.metadata ?? {})
       const metadata = Object.fromEntries(
-        Object.entries({ ...kept, ...change.set }).filter(([key]) => change.remove?.includes(key) !== true)
+        Object.entries({ ...machine.config.metadata, ...change.set }).filter(
+          ([key]) => change.remove?.includes(key) !== true
+        )
       )
       putMachine(draft, { ...machine, updatedAt: draft.now, config: { ...machine.config, metadata } })
       return Result.succeed(undefined)
