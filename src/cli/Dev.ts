@@ -7,6 +7,7 @@ import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import type { DevRecord } from "../local/dev/DevRecord.ts"
 import { duration, json } from "./Flags.ts"
+import { ownCommands } from "./OwnCommands.ts"
 
 const day = 24 * 60 * 60_000
 
@@ -53,7 +54,7 @@ export const devCommand = Command.make(
       Flag.withDefault(60 * 60_000)
     ),
     poolSize: Flag.Int("pool-size").pipe(Flag.withDescription("Warm machines"), Flag.withDefault(2)),
-    marginScale: Flag.Number("margin-scale").pipe(
+    marginScale: Flag.Finite("margin-scale").pipe(
       Flag.withSchema(Schema.Finite.check(Schema.isBetween({ minimum: 0.001, maximum: 1 }))),
       Flag.withDescription("Shortens safety margins and reconcilers' periods, for demonstrations"),
       Flag.withDefault(1)
@@ -63,7 +64,6 @@ export const devCommand = Command.make(
   Effect.fnUntraced(function* (flags) {
     const { LocalPlatform, layer } = yield* Effect.promise(() => import("../apps/LocalPlatform.ts"))
     const { DevRecordJson } = yield* Effect.promise(() => import("../local/dev/DevRecord.ts"))
-    const commands = yield* ownCommands
     const platform = layer({
       dataDir: flags.dataDir,
       port: flags.port,
@@ -73,7 +73,7 @@ export const devCommand = Command.make(
       sweepIntervalMs: flags.sweepInterval,
       poolSize: flags.poolSize,
       marginScale: flags.marginScale,
-      ...commands
+      ...ownCommands()
     })
     if (!flags.json) yield* Console.error("starting PostgreSQL, object storage, local Fly, control plane …")
     const announce = Effect.gen(function* () {
@@ -82,6 +82,6 @@ export const devCommand = Command.make(
         ? Effect.flatMap(Schema.encodeEffect(DevRecordJson)(record), Console.log)
         : Console.log(welcome(record, flags.dataDir))
     })
-    yield* Layer.launch(Layer.effectDiscard(announce).pipe(Layer.provide(platform)))
+    return yield* Layer.launch(Layer.effectDiscard(announce).pipe(Layer.provide(platform)))
   })
 ).pipe(Command.withDescription("Run the whole plane on this machine, with a local Fly whose machines are processes"))

@@ -5,7 +5,6 @@
 import { spawn } from "node:child_process"
 import type { ChildProcess } from "node:child_process"
 import { closeSync, openSync } from "node:fs"
-import { createServer } from "node:net"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -16,6 +15,7 @@ import * as Ref from "effect/Ref"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as HttpClient from "effect/http/HttpClient"
+import { freePort } from "../fly/process/Ports.ts"
 import { DataFolder } from "./DataFolder.ts"
 import type { ProcessMark } from "./ProcessMark.ts"
 import { markOf, terminate } from "./ProcessMark.ts"
@@ -47,15 +47,6 @@ const restartAfterMs = 1_000
 const readyWithinMs = 30_000
 /** It drains within 10 s; a little more for the machine it runs on. */
 const stopGraceMs = 12_000
-
-const freePort = Effect.callback<number>((resume) => {
-  const server = createServer()
-  server.listen(0, "127.0.0.1", () => {
-    const address = server.address()
-    const port = typeof address === "object" && address !== null ? address.port : 0
-    server.close(() => resume(Effect.succeed(port)))
-  })
-})
 
 const make = (options: ControlPlanesOptions) =>
   Effect.gen(function* () {
@@ -148,8 +139,5 @@ export class ControlPlanes extends Context.Service<
   ControlPlanes,
   { readonly instances: Effect.Effect<ReadonlyArray<Instance>> }
 >()("valet/local/ControlPlanes") {
-  static readonly layer = (
-    options: ControlPlanesOptions
-  ): Layer.Layer<ControlPlanes, NotStarted, DataFolder | FileSystem.FileSystem | HttpClient.HttpClient> =>
-    Layer.effect(ControlPlanes, make(options))
+  static readonly layer = (options: ControlPlanesOptions) => Layer.effect(ControlPlanes, make(options))
 }
