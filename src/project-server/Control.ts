@@ -14,7 +14,7 @@ import * as Archive from "./Archive.ts"
 import type { Connections } from "./Connections.ts"
 import { reached } from "./CrashPoint.ts"
 import * as Disk from "./Disk.ts"
-import type { DatabaseError, DocumentStore } from "./DocumentStore.ts"
+import { DocumentStore, type DatabaseError } from "./DocumentStore.ts"
 import { Gate } from "./Gate.ts"
 import * as LongCall from "./LongCall.ts"
 import * as MachineState from "./MachineState.ts"
@@ -49,6 +49,7 @@ export class Control extends Context.Service<
       const file = yield* StateFile
       const gate = yield* Gate
       const serving = yield* Serving
+      const store = yield* DocumentStore
       const scope = yield* Effect.scope
       const provided = Effect.provide(yield* Effect.context<Gate | DocumentStore | Connections | ProjectServerConfig>())
       const one = yield* Semaphore.make(1)
@@ -84,6 +85,10 @@ export class Control extends Context.Service<
         ).pipe(
           Effect.catchTag(["DiskError", "DatabaseError", "NotServed"], (error) =>
             Effect.fail(new RestoreFailed({ detail: error.message }))
+          ),
+          // An open database would be served in place of one that a later attempt renames over it.
+          Effect.onError(() =>
+            exclusively(Effect.ignore(MachineState.serves(file.current()) ? Effect.void : store.close))
           ),
           Effect.uninterruptible
         )

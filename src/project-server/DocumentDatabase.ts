@@ -46,6 +46,10 @@ const textOf = (value: unknown): string => (typeof value === "string" ? value : 
 
 const before = (a: string, b: string): boolean => Buffer.compare(Buffer.from(a), Buffer.from(b)) < 0
 
+/** SQLITE_FULL: the log could not grow, so the commit is not in it. Anything else leaves that open. */
+export const isDiskFull = (cause: unknown): boolean =>
+  cause instanceof Error && "errcode" in cause && typeof cause.errcode === "number" && (cause.errcode & 0xff) === 13
+
 export const open = (path: string): DocumentDatabase => {
   const database = new DatabaseSync(path, { timeout: busyTimeoutMs })
   try {
@@ -57,9 +61,13 @@ export const open = (path: string): DocumentDatabase => {
 }
 
 const prepare = (database: DatabaseSync): DocumentDatabase => {
-  const pragma = (name: string) => numberOf(Object.values(database.prepare(`PRAGMA ${name}`).get() ?? {})[0])
+  const setting = (name: string) => Object.values(database.prepare(`PRAGMA ${name}`).get() ?? {})[0]
+  const pragma = (name: string) => numberOf(setting(name))
   if (pragma("user_version") > formatVersion) throw new Error("the database was written by a newer server")
   database.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF")
+  // A file system without shared memory keeps another journal, silently.
+  if (setting("journal_mode") !== "wal" || setting("synchronous") !== 2)
+    throw new Error("no durable log can be kept here")
   if (pragma("application_id") !== applicationId || pragma("user_version") !== formatVersion) {
     database.exec(`BEGIN IMMEDIATE; ${schema} COMMIT`)
   }

@@ -70,7 +70,8 @@ const attempt = <A>(run: () => A) =>
   Effect.try({ try: run, catch: (cause) => new DatabaseError({ detail: detailOf(cause) }) })
 
 const failed = (code: ErrorCode, message: string): Outcome => ({ _tag: "Failed", code, message })
-const notWritten = failed("internal", "the database could not carry this out")
+const notWritten = (cause: unknown): Outcome =>
+  failed("internal", DocumentDatabase.isDiskFull(cause) ? "the disk is full" : "the database could not carry this out")
 const closed = failed("sealed", "the server gives its data away or stops; try again")
 
 export class DocumentStore extends Context.Service<
@@ -83,7 +84,7 @@ export class DocumentStore extends Context.Service<
     readonly submit: (source: Source) => void
     readonly run: (command: Command) => Effect.Effect<Outcome>
     /** Holds every command back while another connection changes the database. */
-    exclusively<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | DatabaseError, R>
+    exclusively<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R>
     /** Called after each commit with what it changed, in the order of versions. One listener. */
     readonly listen: (listener: (changes: ReadonlyArray<Change>) => void) => void
     /** Fails when the database can't be trusted any more. */
@@ -121,7 +122,10 @@ export class DocumentStore extends Context.Service<
               return failed("conflict", `the document has version ${current}`)
             }
             if (command.op === "delete" && current === 0) return { _tag: "Deleted", version: 0 }
-            if (!open.inTransaction()) open.begin()
+            if (!open.inTransaction()) {
+              open.begin()
+              counter = open.counter()
+            }
             const version = counter + 1
             if (command.op === "put") open.put(command.key, command.json, version)
             else open.delete(command.key)
@@ -136,9 +140,10 @@ export class DocumentStore extends Context.Service<
       }
 
       /** False: nobody knows what is on disk. */
-      const undo = (open: DocumentDatabase.DocumentDatabase): boolean => {
+      const undo = (open: DocumentDatabase.DocumentDatabase, cause: unknown): boolean => {
         try {
           open.rollback()
+          if (DocumentDatabase.isDiskFull(cause)) return true
           // A COMMIT that failed may have left complete frames in the log, which a recovery would take for committed.
           return open.checkpoint()
         } catch {
@@ -154,8 +159,8 @@ export class DocumentStore extends Context.Service<
         const changes: Array<Change> = []
         let answers = 0
         let failure: unknown
-        const failBatch = () => {
-          for (const entry of batch) entry.outcome = notWritten
+        const failBatch = (cause: unknown) => {
+          for (const entry of batch) entry.outcome = notWritten(cause)
           changes.length = 0
         }
         for (const source of ready) {
@@ -172,8 +177,8 @@ export class DocumentStore extends Context.Service<
               entry.outcome = execute(open, task.command, changes)
             } catch (cause) {
               failure = cause
-              entry.outcome = notWritten
-              if (!open.inTransaction()) failBatch()
+              entry.outcome = notWritten(cause)
+              if (!open.inTransaction()) failBatch(cause)
             }
             const size = entry.outcome._tag === "Got" ? (entry.outcome.json?.length ?? 0) : 64
             source.reserve(size)
@@ -185,8 +190,8 @@ export class DocumentStore extends Context.Service<
           if (open?.inTransaction() === true) open.commit(counter)
         } catch (cause) {
           failure = cause
-          failBatch()
-          if (open !== undefined && !undo(open)) {
+          failBatch(cause)
+          if (open !== undefined && !undo(open, cause)) {
             dead = true
             Deferred.doneUnsafe(broken, Effect.fail(new DatabaseError({ detail: detailOf(cause) })))
             return
@@ -229,9 +234,7 @@ export class DocumentStore extends Context.Service<
         open: Effect.fnUntraced(function* (path: string) {
           if (database !== undefined) return
           yield* attempt(() => {
-            const opened = DocumentDatabase.open(path)
-            counter = opened.counter()
-            database = opened
+            database = DocumentDatabase.open(path)
           })
         }),
         isOpen: () => database !== undefined,
@@ -256,10 +259,8 @@ export class DocumentStore extends Context.Service<
             }),
             () => effect,
             () =>
-              Effect.gen(function* () {
+              Effect.sync(() => {
                 held = false
-                const open = database
-                if (open !== undefined) counter = yield* attempt(open.counter)
                 schedule()
               })
           ),

@@ -35,7 +35,7 @@ export class ProjectServerConfig extends Context.Service<ProjectServerConfig, Pr
 
 const label = Variable.pattern("a project id", /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/)
 
-const variables = {
+export const variables = {
   host: Variable.text.optional("HOST", "Address to listen on.", "`::` on Fly, else `127.0.0.1`"),
   port: Variable.integer(0, 65_535).withDefault("PORT", "3000", "Port of the project server; 0 takes a free one."),
   dataDir: Variable.text.withDefault("DATA_DIR", "/data", "Folder of its database: the machine's volume."),
@@ -57,12 +57,15 @@ const variables = {
     "/.fly/api",
     "Socket (or URL) of the machine's own API, through which it suspends itself."
   ),
+  idleTimeout: Variable.duration("s", 1_000).withDefault(
+    "VALET_IDLE_TIMEOUT_SECS",
+    "300",
+    "Without traffic for so long it suspends its machine, unless its project's settings say otherwise."
+  ),
   flyApp: Variable.text.optional("FLY_APP_NAME", "Set by Fly."),
   flyMachine: Variable.text.optional("FLY_MACHINE_ID", "Set by Fly.")
 }
 
-/** As Fly's own idle timeout is documented to users: five minutes. */
-const idleTimeoutSeconds = 300
 /** Longer than any pause of a healthy object store, shorter than the shortest limit of a caller. */
 const stallMs = 30_000
 
@@ -89,7 +92,7 @@ const compose = Effect.gen(function* () {
     deployKey: yield* variables.deployKey.read,
     routerApp: yield* variables.routerApp.read,
     suspend: own && app !== null && machine !== null ? { api: yield* variables.machineApi.read, app, machine } : null,
-    idleTimeoutSeconds,
+    idleTimeoutSeconds: Math.round((yield* variables.idleTimeout.read) / 1_000),
     longCallMs: limits.longCallMs,
     stallMs
   }

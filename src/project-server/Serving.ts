@@ -60,8 +60,12 @@ export class Serving extends Context.Service<
         yield* Disk.attempt("making a folder", () =>
           Fs.mkdirSync(Path.dirname(config.databasePath), { recursive: true })
         )
+        const isNew = !Disk.databasePresent(config.databasePath)
         yield* store.open(config.databasePath)
+        if (!isNew) return
         yield* Disk.syncFolderOf(config.databasePath)
+        // The folder itself may be as new as the database.
+        yield* Disk.syncFolderOf(Path.dirname(config.databasePath))
       })
 
       const follow = Effect.gen(function* () {

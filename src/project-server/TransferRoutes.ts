@@ -90,6 +90,7 @@ export class TransferRoutes extends Context.Service<
         moved(async (signal) => {
           const copy = await Fs.promises.open(outgoing, "r")
           try {
+            await Fs.promises.rm(outgoing)
             const { size } = await copy.stat()
             response.writeHead(200, {
               ...Answer.cors,
