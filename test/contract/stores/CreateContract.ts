@@ -143,6 +143,7 @@ export const createContract = (harness: StoreHarness) => {
         const wait = yield* retryAfter("c")
         yield* given.assertNear(wait, 10 * second)
         yield* advance(wait)
+        yield* given.settle
         assertAllBegun(yield* createMany("c", 1))
         yield* given.assertNear(yield* retryAfter("d"), 20 * second)
       }))
@@ -156,6 +157,7 @@ export const createContract = (harness: StoreHarness) => {
         const wait = yield* retryAfter("c")
         yield* given.assertNear(wait, 11 * minute)
         yield* advance(wait)
+        yield* given.settle
         assertAllBegun(yield* createMany("c", 3))
         yield* given.assertNear(yield* retryAfter("d"), 2 * minute)
       }))
@@ -171,6 +173,7 @@ export const createContract = (harness: StoreHarness) => {
         const wait = yield* retryAfter("f")
         yield* given.assertNear(wait, minute)
         yield* advance(wait)
+        yield* given.settle
         assertAllBegun(yield* createMany("f", 3))
       }))
 

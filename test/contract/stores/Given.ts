@@ -227,3 +227,6 @@ export const assertNear = (actual: number | null, expected: number) =>
     const apart = Math.abs(present(actual) - expected)
     assert.isAtMost(apart, driftMs, `${actual} should be ${expected}`)
   })
+
+/** Past a moment that several rows, written one after another, stand a little apart from. */
+export const settle = Effect.flatMap(StoreTime, ({ advance, driftMs }) => advance(driftMs / 5))
