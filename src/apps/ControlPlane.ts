@@ -5,7 +5,7 @@ import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as SecureRandom from "effect/crypto/SecureRandom"
-import { layerEnvironment } from "../config/Environment.ts"
+import { layerEnvironment, layerMargins } from "../config/Environment.ts"
 import { PlaneConfig } from "../config/PlaneConfig.ts"
 import { PlaneHttp } from "../http/PlaneHttp.ts"
 import { Router } from "../http/router/Router.ts"
@@ -85,4 +85,4 @@ export const run = (options: ControlPlaneOptions = {}) =>
     yield* Effect.logInfo("control plane is listening", { host, port, app: fly.app, region: fly.region })
     if (r2 === null) yield* Effect.logWarning("R2 is not configured: archival is off, projects keep their machines")
     return yield* Effect.never
-  }).pipe(Effect.provide(Layer.provideMerge(layer(options), layerEnvironment)))
+  }).pipe(Effect.provide(Layer.provideMerge(layer(options), Layer.mergeAll(layerEnvironment, layerMargins))))

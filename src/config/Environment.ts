@@ -9,6 +9,7 @@ import * as Result from "effect/Result"
 import * as Runtime from "effect/Runtime"
 import * as Schema from "effect/Schema"
 import { guestOf } from "../contract/MachineConfig.ts"
+import { Margins, scaledMargins } from "./Margins.ts"
 import { PlaneConfig, type PlaneConfigValue } from "./PlaneConfig.ts"
 import { similarNames } from "./SimilarNames.ts"
 import type { Problem } from "./Variable.ts"
@@ -174,6 +175,11 @@ export const fromEnvironment: Effect.Effect<PlaneConfigValue, ConfigProblems> = 
 export const databaseFromEnvironment: Effect.Effect<PlaneConfigValue["database"], ConfigProblems> = Effect.mapError(
   one(database),
   asError
+)
+
+/** A problem of it is among those that `fromEnvironment` reports. */
+export const layerMargins = Layer.effect(Margins, Effect.map(core.marginScale.read, scaledMargins)).pipe(
+  Layer.catchCause(() => Layer.empty)
 )
 
 export const layerEnvironment: Layer.Layer<PlaneConfig, ConfigProblems> = Layer.effect(PlaneConfig, fromEnvironment)

@@ -54,6 +54,11 @@ const expression = Variable.custom<RegExp | "off">("a regular expression, or off
 const probesAndCrawlers =
   "bot\\b|crawl|spider|slurp|facebookexternalhit|uptime|pingdom|statuscake|site24x7|healthcheck|blackbox[-_]exporter"
 
+const factor = Variable.custom("a number from 0.001 to 1", (value) => {
+  const number = Number(value)
+  return number >= 0.001 && number <= 1 ? number : undefined
+})
+
 export const core = {
   port: Variable.port.withDefault("CONTROL_PLANE_PORT", "7000", "Port of the API and router."),
   host: Variable.text.withDefault("CONTROL_PLANE_HOST", "0.0.0.0", "Address to listen on; `::` for IPv6 and IPv4."),
@@ -81,6 +86,11 @@ export const core = {
   publicUrl: template("{project_id}", ["{project_id}"]).optional(
     "PUBLIC_URL",
     "`url` of a project in answers, such as `https://{project_id}.example.com`; unset: derived from the request."
+  ),
+  marginScale: factor.withDefault(
+    "VALET_MARGIN_SCALE",
+    "1",
+    "Shortens safety margins and the reconcilers' periods by this factor; only for planes whose Fly is local."
   ),
   createRateLimit: Variable.custom("such as 3/1m,6/15m,15/1h, or off", parseWindows).withDefault(
     "CREATE_RATE_LIMIT",
@@ -240,6 +250,11 @@ const commandLine = {
 const projectServer = {
   port: elsewhere("PORT", "3000", "Port of the project server."),
   dataDir: elsewhere("DATA_DIR", "/data", "Folder of its database: the machine's volume."),
+  idleTimeout: elsewhere(
+    "VALET_IDLE_TIMEOUT_SECS",
+    "300",
+    "Without traffic for so long it suspends its machine, unless its project's settings say otherwise."
+  ),
   internalSecret: elsewhere(
     "VALET_INTERNAL_SECRET",
     null,
