@@ -98,11 +98,11 @@ export const make = Effect.fnUntraced(function* (options: WorldOptions) {
   })
 
   const commit = Effect.fnUntraced(function* (next: FlyState, actions: ReadonlyArray<HostAction>) {
-    if (next === state) return
+    const isNew = next !== state
     state = next
-    yield* onChange(state)
+    if (isNew) yield* onChange(state)
     for (const action of actions) yield* host(action, state)
-    yield* tell
+    if (isNew) yield* tell
   })
 
   /** Whatever became due is applied before the operation and after it, so that an answer is never about the past. */

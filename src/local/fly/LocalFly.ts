@@ -15,6 +15,7 @@ import type * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import { createServer } from "node:http"
 import { FlyWorld, make as makeWorld } from "./FlyWorld.ts"
+import type { MachineHost } from "./MachineHost.ts"
 import * as LocalMachinesLive from "./LocalMachinesLive.ts"
 import * as StateFile from "./StateFile.ts"
 import { ownApi, publicApi } from "./http/Routes.ts"
@@ -107,7 +108,7 @@ const connected = Layer.effectDiscard(
     const host = yield* ProcessHost
     const fly = yield* FlyWorld
     const own = yield* ownApi
-    const services = yield* Effect.context<Effect.Services<ReturnType<typeof own>>>()
+    const services = yield* Effect.context<FlyWorld | MachineHost>()
     yield* host.connect({
       report: (id, run, what) => Effect.ignore(fly.apply(report(id, run, what))),
       own: (app, id) => Effect.provideContext(own(app, id), services)
