@@ -217,6 +217,7 @@ describe("pages", () => {
       const docs = yield* send({ port, path: "/api/docs" })
       assert.strictEqual(docs.status, 200)
       assert.match(docs.text, /Valet control plane/)
+      assert.match(String(docs.headers["content-security-policy"]), /^default-src 'none'; .*connect-src 'self'/)
       assert.notMatch(docs.text, /<(?:script|link)[^>]+(?:src|href)=["']?https?:/)
       const document = yield* send({ port, path: "/api/openapi.json" })
       assert.strictEqual(JSON.parse(document.text).info.title, "Valet control plane")

@@ -126,10 +126,20 @@ const answered = (cause: Cause.Cause<unknown>) => {
   return Cause.hasInterruptsOnly(cause) ? Effect.interrupt : defect(cause)
 }
 
+/** Of the API's documents, whose viewer is inline: it may talk to this host alone. */
+const documentPolicy =
+  "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; " +
+  "connect-src 'self'; worker-src blob:; base-uri 'none'; frame-ancestors 'none'"
+
+const isUnguardedPage = (response: HttpServerResponse.HttpServerResponse): boolean =>
+  (response.headers["content-type"] ?? "").startsWith("text/html") &&
+  response.headers["content-security-policy"] === undefined
+
 const dressed = (response: HttpServerResponse.HttpServerResponse, origin: string | undefined) =>
   HttpServerResponse.setHeaders(response, {
     ...corsHeaders(origin),
     ...(response.status === 401 ? { "www-authenticate": `Bearer realm="valet"` } : {}),
+    ...(isUnguardedPage(response) ? { "content-security-policy": documentPolicy } : {}),
     ...(response.headers["cache-control"] === undefined ? { "cache-control": "no-store" } : {})
   })
 
