@@ -109,7 +109,9 @@ CREATE INDEX machines_ready ON valet.machines (image, region, created_at, name) 
 
 CREATE INDEX machines_provisioning ON valet.machines (created_at, name) WHERE status = 'provisioning';
 
-CREATE INDEX machines_bin ON valet.machines (created_at, name) WHERE status = 'discarded';
+-- Never tried first, then the longest due.
+CREATE INDEX machines_bin ON valet.machines (coalesce(next_attempt_at, '-infinity'), updated_at, name)
+  WHERE status = 'discarded';
 
 CREATE INDEX machines_living ON valet.machines (created_at, name) WHERE status <> 'gone';
 
@@ -138,16 +140,17 @@ CREATE TABLE valet.archives (
   next_attempt_at timestamptz,
   last_error text,
   created_at timestamptz NOT NULL,
+  gone_at timestamptz,
   CHECK (status NOT IN ('current', 'previous') OR (r2_checksum IS NOT NULL AND size IS NOT NULL))
 );
 
 CREATE INDEX archives_of_project ON valet.archives (project_uid) WHERE status IN ('uploading', 'current', 'previous');
 
-CREATE INDEX archives_uploading ON valet.archives (created_at, r2_key) WHERE status = 'uploading';
+CREATE INDEX archives_uploading ON valet.archives (url_expires_at, r2_key) WHERE status = 'uploading';
 
-CREATE INDEX archives_bin ON valet.archives (created_at, r2_key) WHERE status = 'discarded';
+CREATE INDEX archives_bin ON valet.archives (url_expires_at, r2_key) WHERE status = 'discarded';
 
-CREATE INDEX archives_living ON valet.archives (created_at, r2_key) WHERE status <> 'gone';
+CREATE INDEX archives_gone ON valet.archives (gone_at) WHERE status = 'gone';
 
 CREATE TABLE valet.events (
   id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -6,6 +6,7 @@ import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import * as PgConnection from "@effect/sql-pg/PgConnection"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FileSystem from "effect/FileSystem"
@@ -15,38 +16,71 @@ import * as Redacted from "effect/Redacted"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import type { TestProject } from "vitest/node"
 import { EmbeddedPostgres } from "../src/local/postgres/EmbeddedPostgres.ts"
+import { Database } from "../src/services/db/Database.ts"
+import { Migrations } from "../src/services/db/Migrations.ts"
 
 declare module "vitest" {
   interface ProvidedContext {
-    /** Where POST creates a database. */
+    /** POST `/empty` or `/migrated` creates a database and answers its URL. */
     postgresBroker: string
   }
 }
 
-const layer = Layer.unwrap(
+const server = Layer.unwrap(
   Effect.gen(function* () {
     const fs = yield* FileSystem.FileSystem
     const folder = yield* fs.makeTempDirectoryScoped({ prefix: "valet-test-postgres-" })
     return EmbeddedPostgres.layer({ folder, durable: false })
   })
-).pipe(Layer.provide([NodeServices.layer, SecureRandom.layerWebCrypto]))
+)
+
+const layer = Layer.suspend(() => Layer.provideMerge(Template.layer, server)).pipe(
+  Layer.provide([NodeServices.layer, SecureRandom.layerWebCrypto])
+)
 
 let created = 0
 
-const createDatabase = Effect.gen(function* () {
-  const server = yield* EmbeddedPostgres
-  const name = `test_${++created}`
-  const connection = yield* PgConnection.make({ url: server.url })
-  yield* connection.query(`CREATE DATABASE ${name}`)
-  yield* connection.query(`ALTER DATABASE ${name} SET valet.shifted_clock = 'on'`)
-  return Redacted.value(server.urlOf(name))
-}).pipe(Effect.scoped)
+/** Migrated once; copying it is much faster than migrating each database. */
+const template = "valet_template"
+
+class Template extends Context.Service<Template, string>()("valet/test/Template") {
+  static readonly layer = Layer.effect(
+    Template,
+    Effect.gen(function* () {
+      const server = yield* EmbeddedPostgres
+      yield* administer(`CREATE DATABASE ${template}`)
+      const url = server.urlOf(template)
+      const migrations = Migrations.layer.pipe(Layer.provide(Database.layerUrls({ url, directUrl: url })))
+      yield* Effect.flatMap(Migrations, ({ migrate }) => migrate).pipe(Effect.provide(migrations))
+      return template
+    })
+  )
+}
+
+const administer = (statement: string) =>
+  Effect.gen(function* () {
+    const server = yield* EmbeddedPostgres
+    const connection = yield* PgConnection.make({ url: server.url })
+    yield* connection.query(statement)
+  }).pipe(Effect.scoped)
+
+const createDatabase = (from: string) =>
+  Effect.gen(function* () {
+    const server = yield* EmbeddedPostgres
+    const name = `test_${++created}`
+    yield* administer(`CREATE DATABASE ${name} TEMPLATE ${from} STRATEGY FILE_COPY`)
+    yield* administer(`ALTER DATABASE ${name} SET valet.shifted_clock = 'on'`)
+    return Redacted.value(server.urlOf(name))
+  })
+
+const answer = (path: string | undefined) =>
+  path === "/empty" ? createDatabase("template0") : Effect.flatMap(Template, createDatabase)
 
 export default async (project: TestProject) => {
   // The runtime builds its layer with the first effect that it runs.
   const runtime = ManagedRuntime.make(layer)
-  const broker = createServer((_, response) => {
-    void runtime.runPromiseExit(createDatabase).then((exit) => {
+  const broker = createServer((request, response) => {
+    void runtime.runPromiseExit(answer(request.url)).then((exit) => {
       response.statusCode = Exit.isSuccess(exit) ? 201 : 500
       response.end(Exit.isSuccess(exit) ? exit.value : String(exit.cause))
     })

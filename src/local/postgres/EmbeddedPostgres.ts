@@ -73,15 +73,15 @@ const make = Effect.fnUntraced(function* (options: EmbeddedPostgresOptions) {
       `--pgdata=${fresh}`,
       `--username=${user}`,
       "--auth=scram-sha-256",
+      // The password is random: iterations would only slow each connection down.
+      "--set=scram_iterations=1",
       `--pwfile=${passwordFile}`,
       "--encoding=UTF8",
       "--locale=C",
       "--no-sync",
       "--no-instructions"
     ])
-    const process = yield* spawner.spawn(
-      ChildProcess.make(command, args, { stdin: "ignore", extendEnv: true })
-    )
+    const process = yield* spawner.spawn(ChildProcess.make(command, args, { stdin: "ignore", extendEnv: true }))
     const [code, said] = yield* Effect.all([process.exitCode, Stream.mkString(Stream.decodeText(process.all))], {
       concurrency: 2
     })

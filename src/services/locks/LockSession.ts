@@ -14,6 +14,7 @@ import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import * as PgConnection from "@effect/sql-pg/PgConnection"
+import { describeCause } from "../db/postgres/Run.ts"
 
 export interface LockSession {
   readonly connection: PgConnection.PgConnection
@@ -22,9 +23,12 @@ export interface LockSession {
   readonly scope: Scope.Closeable
 }
 
-/** The server's patience is more than two beats and an answer that just comes in time. */
+/**
+ * The beat bounds how long a task runs on after its session died. The server's patience is long enough for a process
+ * that was only slow for a while.
+ */
 const limits = {
-  beat: Duration.seconds(3),
+  beat: Duration.seconds(1),
   answer: Duration.seconds(2),
   serverPatience: Duration.seconds(9)
 }
@@ -57,8 +61,9 @@ export const makeLockSessions = Effect.fnUntraced(function* (direct: PgConnectio
     const answer = yield* Effect.exit(session.connection.queryValues(sql, params))
     yield* Fiber.interrupt(limit)
     if (Exit.isFailure(answer)) {
-      yield* Effect.logWarning("the session of the advisory locks is lost", answer.cause)
-      yield* close(session, "the session ended")
+      const reason = describeCause(answer.cause)
+      yield* Effect.logWarning("the session of the advisory locks is lost", { reason })
+      yield* close(session, reason)
       return undefined
     }
     return answer.value[0]?.[0]

@@ -7,9 +7,12 @@ import { fragments } from "./Fragments.ts"
 import { archiveRows } from "./Rows.ts"
 import { read, write } from "./Run.ts"
 
+/** As long as the machine ledger's. Each row that goes clears up to two that are older, so that they don't pile up. */
+const goneKeptMs = 30 * 24 * 60 * 60_000
+
 export const makeArchives = (sql: SqlClient.SqlClient): Archives["Service"] => {
   const f = fragments(sql)
-  const oldestFirst = sql`ORDER BY a.created_at, a.r2_key`
+  const byExpiry = sql`ORDER BY a.url_expires_at, a.r2_key`
 
   return Archives.of({
     current: Effect.fn("Archives.current")((projectUid) =>
@@ -30,7 +33,7 @@ export const makeArchives = (sql: SqlClient.SqlClient): Archives["Service"] => {
             WHERE p.project_id = a.project_id AND p.uid = a.project_uid AND p.operation = 'archiving'
               AND p.generation = a.generation
           )
-          ${oldestFirst} LIMIT ${limit}::int FOR UPDATE SKIP LOCKED
+          ${byExpiry} LIMIT ${limit}::int FOR UPDATE SKIP LOCKED
         )
         UPDATE valet.archives a SET status = 'discarded' FROM abandoned
         WHERE a.r2_key = abandoned.r2_key AND a.status = 'uploading' RETURNING true`.pipe(
@@ -43,7 +46,7 @@ export const makeArchives = (sql: SqlClient.SqlClient): Archives["Service"] => {
         SELECT to_json(a) AS archive FROM valet.archives a
         WHERE a.status = 'discarded' AND a.url_expires_at <= valet.now() - valet.ms(${marginMs}::float8)
           AND (a.next_attempt_at IS NULL OR a.next_attempt_at <= valet.now())
-        ${oldestFirst} LIMIT ${limit}::int`.pipe(Effect.flatMap(archiveRows), read("archiveBin"))
+        ${byExpiry} LIMIT ${limit}::int`.pipe(Effect.flatMap(archiveRows), read("archiveBin"))
     ),
     noteFailure: Effect.fn("Archives.noteFailure")((r2Key, error, retryAfterMs) =>
       sql`
@@ -53,14 +56,21 @@ export const makeArchives = (sql: SqlClient.SqlClient): Archives["Service"] => {
     ),
     markGone: Effect.fn("Archives.markGone")((r2Key) =>
       sql`
-        UPDATE valet.archives SET status = 'gone' WHERE r2_key = ${r2Key} AND status = 'discarded'
-        RETURNING true`.pipe(
+        WITH forgotten AS (
+          DELETE FROM valet.archives WHERE r2_key IN (
+            SELECT r2_key FROM valet.archives
+            WHERE status = 'gone' AND gone_at <= valet.now() - valet.ms(${goneKeptMs}::float8)
+            ORDER BY gone_at LIMIT 2 FOR UPDATE SKIP LOCKED
+          )
+        )
+        UPDATE valet.archives SET status = 'gone', gone_at = valet.now()
+        WHERE r2_key = ${r2Key} AND status = 'discarded' RETURNING true`.pipe(
         Effect.map((rows) => rows.length > 0),
         write("markArchiveGone")
       )
     ),
     living: sql`
-      SELECT to_json(a) AS archive FROM valet.archives a WHERE a.status <> 'gone' ${oldestFirst}`.pipe(
+      SELECT to_json(a) AS archive FROM valet.archives a WHERE a.status <> 'gone' ${byExpiry}`.pipe(
       Effect.flatMap(archiveRows),
       read("livingArchives")
     )

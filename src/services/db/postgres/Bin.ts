@@ -79,8 +79,11 @@ export const makeBin = (sql: SqlClient.SqlClient): Bin => {
   const bin: Bin["bin"] = Effect.fn("Machines.bin")((limit) =>
     sql`
       SELECT to_json(m) AS machine FROM valet.machines m
-      WHERE m.status = 'discarded' AND (m.next_attempt_at IS NULL OR m.next_attempt_at <= valet.now())
-      ${oldestFirst} LIMIT ${limit}::int`.pipe(Effect.flatMap(machineRows), read("bin"))
+      WHERE m.status = 'discarded' AND coalesce(m.next_attempt_at, '-infinity') <= valet.now()
+      ORDER BY coalesce(m.next_attempt_at, '-infinity'), m.updated_at, m.name LIMIT ${limit}::int`.pipe(
+      Effect.flatMap(machineRows),
+      read("bin")
+    )
   )
 
   const binCounts = sql`

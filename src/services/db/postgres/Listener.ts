@@ -11,6 +11,7 @@ import * as Stream from "effect/Stream"
 import * as PgConnection from "@effect/sql-pg/PgConnection"
 import * as ProjectId from "../../../domain/ProjectId.ts"
 import type { Change } from "../Projects.ts"
+import { describeCause } from "./Run.ts"
 
 const channel = "valet_changes"
 
@@ -66,14 +67,16 @@ export const makeListener = Effect.fnUntraced(function* (direct: PgConnection.Co
         Effect.andThen(Effect.fail("the notification queue ended"))
       )
       yield* Effect.catchCause(Effect.raceFirst(forward, beat), (cause) =>
-        Effect.logWarning("listening for changes: session lost", cause)
+        Effect.logWarning("listening for changes: session lost", { reason: describeCause(cause) })
       )
     })
   )
 
   yield* listen.pipe(
     Effect.sandbox,
-    Effect.tapError((cause) => Effect.logWarning("listening for changes: no session", cause)),
+    Effect.tapError((cause) =>
+      Effect.logWarning("listening for changes: no session", { reason: describeCause(cause) })
+    ),
     Effect.retry(reconnect),
     Effect.repeat(Schedule.spaced("200 millis")),
     Effect.forkScoped
@@ -90,7 +93,7 @@ export const makeListener = Effect.fnUntraced(function* (direct: PgConnection.Co
           (last, { at, change }: Message) => [at, at === last + 1 ? [change] : [resync, change]] as const
         ),
         // Without a session its next one brings the Resync; an earlier one would promise what nobody listens for yet.
-        (following) => ((connected) ? Stream.concat(Stream.succeed(resync), following) : following)
+        (following) => (connected ? Stream.concat(Stream.succeed(resync), following) : following)
       )
     })
   )

@@ -2,11 +2,12 @@
  * Runs statements and says what a failure means. Reads are repeated while the database is unavailable, writes never: one
  * whose answer was lost may have been committed. What the server refused for contention did not happen, and is repeated.
  */
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import type * as Schema from "effect/Schema"
 import type * as SqlClient from "effect/sql/SqlClient"
-import { ConnectionError, SqlError } from "effect/sql/SqlError"
+import { ConnectionError, isSqlError, SqlError } from "effect/sql/SqlError"
 import { databaseLimits } from "../Database.ts"
 import { StoreError } from "../StoreError.ts"
 
@@ -47,6 +48,12 @@ const detailOf = (error: SqlError): string => {
   const { cause } = error.reason
   const said = cause instanceof Error ? cause.message : error.message
   return `${error.reason._tag} ${serverCode(error)} ${said}`.replaceAll(/\s+/g, " ")
+}
+
+/** For logs: an SqlError's own rendering is a long stack without the server's message. */
+export const describeCause = (cause: Cause.Cause<unknown>): string => {
+  const error = Cause.squash(cause)
+  return isSqlError(error) ? detailOf(error) : String(error)
 }
 
 export const storeError =
