@@ -34,7 +34,10 @@ export class R2 extends Context.Service<
     presignPut(key: string, expiresInSeconds: number): Effect.Effect<PresignedUrl, R2Error>
     presignGet(key: string, expiresInSeconds: number): Effect.Effect<PresignedUrl, R2Error>
     head(key: string): Effect.Effect<Option.Option<{ readonly size: number }>, R2Error>
-    /** Reads the whole object back, streaming; `Missing` where there is none. */
+    /**
+     * Reads the whole object back, streaming; `Missing` where there is none. `onBytes` gets the bytes read so far, about
+     * once a second or every few MiB, and a last time at the end.
+     */
     checksum(
       key: string,
       onBytes?: (bytes: number) => Effect.Effect<void>

@@ -60,8 +60,7 @@ const make = Effect.fnUntraced(function* (options: S3Sdk.S3Options) {
         operation === "presignPut"
           ? s3.presign(s3.client, new s3.sdk.PutObjectCommand({ Bucket, Key, IfNoneMatch: "*" }), {
               expiresIn,
-              signingDate: DateTime.toDate(now),
-              unhoistableHeaders: new Set(Object.keys(OVERWRITE_REFUSED))
+              signingDate: DateTime.toDate(now)
             })
           : s3.presign(s3.client, new s3.sdk.GetObjectCommand({ Bucket, Key }), {
               expiresIn,

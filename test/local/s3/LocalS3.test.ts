@@ -174,6 +174,15 @@ describe("the local S3 server", () => {
             put("sdk/wrong.db", bytes("sha"), { ContentMD5: "AAAAAAAAAAAAAAAAAAAAAA==" })
           )
           assert.strictEqual((wrong.cause as Error).name, "BadDigest")
+          sdk.middlewareStack.add(
+            (next) => (args) => {
+              Object.assign(args.request ?? {}, { body: bytes("changed afterwards") })
+              return next(args)
+            },
+            { step: "deserialize", name: "changesTheSignedBody" }
+          )
+          const changed = yield* Effect.flip(put("sdk/changed.db", bytes("as it was signed .")))
+          assert.strictEqual((changed.cause as Error).name, "XAmzContentSHA256Mismatch")
           const keys = (yield* (yield* R2).list("sdk/")).map(({ key }) => key)
           assert.deepStrictEqual(keys, ["sdk/crc32.db", "sdk/sha256.db"])
         })
