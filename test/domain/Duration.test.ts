@@ -1,5 +1,5 @@
 import { assert, it } from "@effect/vitest"
-import { parseDuration } from "../../src/domain/Duration.ts"
+import { formatDuration, parseDuration } from "../../src/domain/Duration.ts"
 
 it.each([
   ["90s", 90_000],
@@ -25,3 +25,16 @@ it.each(["", "s", "-1s", "1w", "1h30m", "1e3", "Infinity", "1.s", "constructor",
     assert.isUndefined(parseDuration(text, "s"))
   }
 )
+
+it.each([
+  [0, "0ms"],
+  [1, "1ms"],
+  [1500, "1500ms"],
+  [90_000, "90s"],
+  [300_000, "5m"],
+  [3_600_000, "1h"],
+  [604_800_000, "7d"]
+])("%d ms reads %s, and back", (ms, text) => {
+  assert.strictEqual(formatDuration(ms), text)
+  assert.strictEqual(parseDuration(text, "d"), ms)
+})
