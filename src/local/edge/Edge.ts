@@ -31,7 +31,7 @@ export interface EdgeOptions {
   readonly region?: string
   /** Larger bodies pass, but can't be replayed. Fly: "requests larger than 1MB cannot be replayed". */
   readonly replayLimitBytes?: number
-  /** For what is still open when the scope ends. */
+  /** For requests that run when the scope ends; upgraded connections end at once. */
   readonly drainGrace?: Duration.Input
 }
 

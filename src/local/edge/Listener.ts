@@ -41,7 +41,7 @@ export interface ListenerOptions {
   readonly host: string
   /** 0 takes a free one. */
   readonly port: number
-  /** For requests and open upgrades at the end of the scope. */
+  /** For requests that run at the end of the scope; upgraded connections end at once. */
   readonly grace: Duration.Input
   readonly upgrades: boolean
   /** Answers the request itself; its failures are logged and cut the connection. */
@@ -61,7 +61,7 @@ export const listen = (options: ListenerOptions): Effect.Effect<Listener, Listen
   Effect.gen(function* () {
     const { host, port, handle } = options
     const sockets = new Set<Socket>()
-    /** Requests in progress; a socket without one is idle. */
+    /** Requests in progress; a socket without one need not be waited for. */
     const active = new Map<Socket, number>()
     let closing = false
 
@@ -92,7 +92,7 @@ export const listen = (options: ListenerOptions): Effect.Effect<Listener, Listen
     const count = (socket: Socket, by: number) =>
       Effect.sync(() => {
         const running = (active.get(socket) ?? 0) + by
-        if (running === 0) active.delete(socket)
+        if (running <= 0) active.delete(socket)
         else if (sockets.has(socket)) active.set(socket, running)
       })
     const start = (incoming: Incoming) =>
@@ -125,6 +125,8 @@ export const listen = (options: ListenerOptions): Effect.Effect<Listener, Listen
       }
       const onGone = () => fiber.interruptUnsafe()
       const takeOver = () => {
+        // Nothing says when it will be over: the end of the scope does not wait for it.
+        active.delete(socket)
         socket.pause().off("data", onData).off("end", onGone).off("close", onGone)
         return Buffer.concat(early)
       }

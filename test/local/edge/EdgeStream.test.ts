@@ -6,7 +6,19 @@ import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import * as http from "node:http"
 import * as net from "node:net"
-import { closedPort, edge, eventually, fakeMachines, plane, projectApp, raw, router, send, serve } from "./support.ts"
+import {
+  closedPort,
+  edge,
+  eventually,
+  fakeMachines,
+  plane,
+  projectApp,
+  raw,
+  router,
+  send,
+  serve,
+  settled
+} from "./support.ts"
 
 const toMachine = `instance=m1;app=${projectApp}`
 
@@ -72,13 +84,7 @@ describe("streaming", () => {
       })
       const { response } = yield* stream(port)
       yield* eventually(() => server !== undefined && sent > 0)
-      let last = -1
-      yield* eventually(() => {
-        const stuck = last === sent
-        last = sent
-        return stuck
-      }).pipe(Effect.delay("200 millis"))
-      assert.isBelow(sent, total / 2)
+      assert.isBelow(yield* settled(() => sent), total / 2)
       let received = 0
       response.on("data", (chunk: Buffer) => (received += chunk.length))
       yield* eventually(() => response.complete && received === total)
@@ -108,13 +114,7 @@ describe("streaming", () => {
       request.on("drain", more)
       more()
       yield* eventually(() => reading !== undefined)
-      let last = -1
-      yield* eventually(() => {
-        const stuck = last === sent
-        last = sent
-        return stuck
-      }).pipe(Effect.delay("200 millis"))
-      assert.isBelow(sent, total / 2)
+      assert.isBelow(yield* settled(() => sent), total / 2)
       reading?.resume()
       assert.strictEqual(yield* Deferred.await(finished), 200)
     })

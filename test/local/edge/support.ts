@@ -181,3 +181,14 @@ export const eventually = (condition: () => boolean): Effect.Effect<void, string
   Effect.suspend(() => (condition() ? Effect.void : Effect.fail("condition never held"))).pipe(
     Effect.retry({ times: 1000, schedule: Schedule.spaced("10 millis") })
   )
+
+/** Waits until a number has not changed for a third of a second. */
+export const settled = (value: () => number): Effect.Effect<number, string> => {
+  let last = Number.NaN
+  let same = 0
+  return eventually(() => {
+    same = value() === last ? same + 1 : 0
+    last = value()
+    return same > 30
+  }).pipe(Effect.map(() => last))
+}
