@@ -62,8 +62,9 @@ const inWorker = (work: Work) =>
     worker.once("message", (message) => resume(Effect.succeed(message)))
     worker.once("error", (error) => fail(error.message))
     worker.once("exit", () => fail("the worker ended"))
-    // Returns once the statement that runs has ended: SQLite can't be cut.
-    return Effect.promise(() => worker.terminate())
+    // SQLite can't be cut: this returns once the statement that runs has ended. What only reads need not be waited for.
+    const ended = Effect.promise(() => worker.terminate())
+    return work.readOnly ? Effect.asVoid(Effect.forkDetach(ended)) : Effect.asVoid(ended)
   }).pipe(
     Effect.flatMap(decodeMessage),
     Effect.mapError((error) => (error._tag === "SchemaError" ? new DatabaseError({ detail: "no answer" }) : error)),

@@ -129,6 +129,8 @@ export const layer = Layer.effectDiscard(
       const before = yield* Clock.monotonicTimeNanos
       const left = remaining(before)
       if (left === 0) return yield* sleep
+      // A pool machine may have waited for hours: its time begins when it serves.
+      if (left === null) yield* restart
       const pause = Math.min(left ?? stepMs, stepMs)
       yield* Effect.sleep(Duration.millis(pause))
       const elapsed = milliseconds((yield* Clock.monotonicTimeNanos) - before)

@@ -1,7 +1,9 @@
 import * as Fs from "node:fs"
+import { DatabaseSync } from "node:sqlite"
 import { assert, describe, it } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Schedule from "effect/Schedule"
 import {
@@ -15,6 +17,7 @@ import {
   start,
   startConfigured,
   temporaryFolder,
+  unmanaged,
   type Server
 } from "./harness.ts"
 
@@ -250,6 +253,36 @@ describe("archive", () => {
       )
       assert.strictEqual(store.requests.length, 5)
       assert.isTrue(yield* serves(server))
+    })
+  )
+
+  it.live("a log that a reader keeps from being emptied is not sealed", () =>
+    Effect.gen(function* () {
+      const { folder, store, config } = yield* setup
+      const server = yield* startConfigured(config)
+      yield* put(server, "k", 1)
+      const reader = new DatabaseSync(`${folder}/project.db`)
+      reader.exec("BEGIN; SELECT * FROM documents")
+      yield* put(server, "k", 2)
+      const busy = yield* server.call("archive-to-r2", archiveBody(2, store, forced))
+      assert.deepStrictEqual([busy.status, busy.json], [409, { error: "busy", connections: 0, idle_seconds: 0 }])
+      assert.strictEqual((yield* server.send("GET", "/documents/k")).json, 2)
+      assert.strictEqual(store.requests.length, 0)
+      reader.close()
+      assert.strictEqual((yield* server.call("archive-to-r2", archiveBody(2, store, forced))).status, 200)
+    })
+  )
+
+  it.live("a sealed volume stays sealed where there is no control plane", () =>
+    Effect.gen(function* () {
+      const { folder, store, config } = yield* setup
+      const server = yield* startConfigured(config)
+      yield* server.call("archive-to-r2", archiveBody(2, store))
+      yield* server.stop
+      const moved = yield* start(unmanaged(folder))
+      assert.strictEqual((yield* moved.send("GET", "/documents/k")).status, 307)
+      const other = yield* Effect.exit(start({ ...unmanaged(folder), projectId: "other" }))
+      assert.isTrue(Exit.isFailure(other))
     })
   )
 

@@ -110,13 +110,13 @@ export interface Client {
 const asRecord = (value: unknown): Record<string, unknown> =>
   typeof value === "object" && value !== null ? { ...value } : {}
 
-export const connect = (port: number, path = "/ws", headers: Record<string, string> = {}) =>
+export const connect = (port: number, path = "/ws", headers: Record<string, string> = {}, autoPong = true) =>
   Effect.gen(function* () {
     const messages = yield* Queue.unbounded<Record<string, unknown>>()
     const closed = yield* Deferred.make<number>()
     const socket = yield* Effect.acquireRelease(
       Effect.callback<WebSocket, Error>((resume) => {
-        const socket = new WebSocket(`ws://127.0.0.1:${port}${path}`, { headers })
+        const socket = new WebSocket(`ws://127.0.0.1:${port}${path}`, { headers, autoPong })
         socket.on("message", (data: Buffer) => {
           Queue.offerUnsafe(messages, asRecord(parsed(data.toString())))
         })
