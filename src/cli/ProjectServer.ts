@@ -7,6 +7,7 @@ export const projectServerCommand = Command.make(
   {},
   Effect.fnUntraced(function* () {
     const { runFromEnvironment } = yield* Effect.promise(() => import("../apps/ProjectServer.ts"))
-    return yield* runFromEnvironment
+    const { layerJsonLogs } = yield* Effect.promise(() => import("../apps/Logs.ts"))
+    return yield* Effect.provide(runFromEnvironment, layerJsonLogs)
   })
 ).pipe(Command.withDescription("Run one project's server: SQLite on its volume, documents over WebSocket and HTTP"))
