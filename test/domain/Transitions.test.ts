@@ -124,6 +124,33 @@ describe("takeover of an archive", () => {
   })
 })
 
+describe("commit", () => {
+  const other = MachineName.make("m2")
+  const older = (rows: ProjectRows): ProjectRows => ({
+    ...rows,
+    machines: [
+      ...rows.machines,
+      {
+        ...provisioning({ name: other, region: "ams", image: "i", volumeSizeGb: 1, keyId: "k" }, null, 0),
+        project: rows.project.projectId,
+        generation: rows.project.generation - 1,
+        machineId: "m"
+      }
+    ]
+  })
+
+  it("takes no row of an older generation, but in a rehost the project's own", () => {
+    const waking = older(creating)
+    assert.isNull(commitActive(waking, { lease: leaseOf(waking.project), machine: other }, 0))
+    const rehosting = older(apply(active, must(beginRehost(active, { ...begin, machine, reason: "-" }, 0)).written))
+    const lease = leaseOf(rehosting.project)
+    assert.isNull(commitActive(rehosting, { lease, machine: other }, 0))
+    const committed = must(commitActive(rehosting, { lease, machine }, 0))
+    assert.strictEqual(committed.machines.find(({ name }) => name === machine)?.generation, lease.generation)
+    assert.strictEqual(committed.machines.find(({ name }) => name === other)?.status, "discarded")
+  })
+})
+
 describe("rehost", () => {
   it("claims the machine that the caller has seen fail, no other", () => {
     const input = { ...begin, machine, reason: "-" }
