@@ -6,13 +6,21 @@ type Command = readonly [string, ...ReadonlyArray<string>]
 
 const beside = (name: string) => fileURLToPath(new URL(name, import.meta.url))
 
-export const ownCommands = (): { readonly serve: Command; readonly projectServer: Command } => {
+export const ownCommands = (): { readonly serve: Command; readonly dev: Command; readonly projectServer: Command } => {
   const bundle = beside("./valet.mjs")
   const server = beside("./project-server.mjs")
   // Chunks of the bundle lie beside it; sources are one folder deeper.
   if (existsSync(bundle) && existsSync(server)) {
-    return { serve: [process.execPath, bundle, "serve"], projectServer: [process.execPath, server] }
+    return {
+      serve: [process.execPath, bundle, "serve"],
+      dev: [process.execPath, bundle, "dev"],
+      projectServer: [process.execPath, server]
+    }
   }
   const main = beside("../main.ts")
-  return { serve: [process.execPath, main, "serve"], projectServer: [process.execPath, main, "project-server"] }
+  return {
+    serve: [process.execPath, main, "serve"],
+    dev: [process.execPath, main, "dev"],
+    projectServer: [process.execPath, main, "project-server"]
+  }
 }
