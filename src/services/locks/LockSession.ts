@@ -33,15 +33,19 @@ const limits = {
   serverPatience: Duration.seconds(9)
 }
 
-const startupParameters = {
-  idle_session_timeout: String(Duration.toMillis(limits.serverPatience)),
+const startupParameters = (serverPatience: Duration.Duration) => ({
+  idle_session_timeout: String(Duration.toMillis(serverPatience)),
   statement_timeout: String(Duration.toMillis(limits.answer)),
   tcp_keepalives_idle: "5",
   tcp_keepalives_interval: "2",
   tcp_keepalives_count: "2"
-}
+})
 
-export const makeLockSessions = Effect.fnUntraced(function* (direct: PgConnection.Config) {
+export const makeLockSessions = Effect.fnUntraced(function* (
+  direct: PgConnection.Config,
+  serverPatience: Duration.Duration = limits.serverPatience
+) {
+  const config = { ...direct, applicationName: "valet-locks", startupParameters: startupParameters(serverPatience) }
   const instance = yield* Effect.scope
   const opening = yield* Semaphore.make(1)
   let current: LockSession | undefined
@@ -79,9 +83,7 @@ export const makeLockSessions = Effect.fnUntraced(function* (direct: PgConnectio
 
   const open = Effect.gen(function* () {
     const scope = yield* Scope.fork(instance)
-    const connected = yield* Effect.exit(
-      Scope.provide(PgConnection.make({ ...direct, applicationName: "valet-locks", startupParameters }), scope)
-    )
+    const connected = yield* Effect.exit(Scope.provide(PgConnection.make(config), scope))
     if (Exit.isFailure(connected)) {
       yield* Scope.close(scope, Exit.void)
       return yield* Effect.failCause(connected.cause)

@@ -1,5 +1,6 @@
 /** `Locks` in PostgreSQL: task locks are session advisory locks (`LockSession`), wake locks the leases of `Projects`. */
 import * as Deferred from "effect/Deferred"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { wakeLock } from "../../domain/transitions/Lease.ts"
@@ -8,12 +9,12 @@ import { Projects } from "../db/Projects.ts"
 import { LockLost, Locks, type TaskLock } from "./Locks.ts"
 import { type LockSession, makeLockSessions } from "./LockSession.ts"
 
-export const layerLocksPg: Layer.Layer<Locks, never, Database | Projects> = Layer.effect(
-  Locks,
+/** `serverPatience`: after which silence of this process the server frees its locks; by default 9 s. */
+const make = (serverPatience?: Duration.Duration) =>
   Effect.gen(function* () {
     const { direct } = yield* Database
     const projects = yield* Projects
-    const sessions = yield* makeLockSessions(direct)
+    const sessions = yield* makeLockSessions(direct, serverPatience)
     // PostgreSQL lets a session take the same lock twice; within the instance this set refuses it.
     const held = new Set<TaskLock>()
 
@@ -58,4 +59,7 @@ export const layerLocksPg: Layer.Layer<Locks, never, Database | Projects> = Laye
       releaseWakeLock: (lease, failure) => projects.failWake({ lease, ...failure })
     })
   })
-)
+export const layerLocksPg: Layer.Layer<Locks, never, Database | Projects> = Layer.effect(Locks, make())
+
+export const layerLocksPgWith = (serverPatience: Duration.Duration): Layer.Layer<Locks, never, Database | Projects> =>
+  Layer.effect(Locks, make(serverPatience))

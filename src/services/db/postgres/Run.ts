@@ -63,9 +63,10 @@ export const storeError =
       ? new StoreError({ operation, reason: "Broken", detail: `unreadable row: ${error.message}` })
       : new StoreError({ operation, reason: reasonOf(error, kind), detail: detailOf(error) })
 
+/** Quick ones only: who waited long for a lock has no time to wait again. */
 const again = Schedule.exponential("50 millis").pipe(
   Schedule.jittered,
-  Schedule.upTo({ times: 3 }),
+  Schedule.upTo({ times: 3, duration: "1 second" }),
   Schedule.setInputType<StoreError>()
 )
 
@@ -89,12 +90,21 @@ export const write =
       Effect.withSpan(`db.${operation}`)
     )
 
+/** Where the session is gone its ROLLBACK fails too, as a defect beside the failure that matters. */
+const withoutRollback = <E>(cause: Cause.Cause<E>): Effect.Effect<never, E | SqlError> => {
+  const failure = cause.reasons.find(Cause.isFailReason)
+  if (failure !== undefined) return Effect.fail(failure.error)
+  const lost = cause.reasons.filter(Cause.isDieReason).find(({ defect }) => isSqlError(defect))?.defect
+  return isSqlError(lost) ? Effect.fail(lost) : Effect.failCause(cause)
+}
+
 /** Several statements, all or nothing. */
 export const transaction =
   (sql: SqlClient.SqlClient, operation: string) =>
   <A, R>(effect: Effect.Effect<A, SqlError | Schema.SchemaError, R>): Effect.Effect<A, StoreError, R> =>
     effect.pipe(
       sql.withTransaction,
+      Effect.catchCause(withoutRollback),
       Effect.timeoutOrElse({
         duration: databaseLimits.client,
         orElse: () =>
