@@ -38,6 +38,7 @@ import { layerOwner } from "./api/OwnerHandlers.ts"
 import { routeMetrics, routeReady } from "./api/Probes.ts"
 import { layerProjects, layerRoutes } from "./api/ProjectHandlers.ts"
 import { dashboard } from "./dashboard/Dashboard.ts"
+import * as Breaker from "./router/Breaker.ts"
 import { Router } from "./router/Router.ts"
 import type { RouterRequest } from "./router/RouterRequest.ts"
 
@@ -95,6 +96,13 @@ const going = withHeaders(
   { connection: "close" }
 )
 
+const overloaded = problem({
+  status: 503,
+  code: "overloaded",
+  detail: "Too many requests are running at this instance.",
+  headers: { "retry-after": "1" }
+})
+
 const rawHeaders = (request: HttpServerRequest.HttpServerRequest): ReadonlyArray<string> => {
   const source = request.source
   return typeof source === "object" && "rawHeaders" in source && Array.isArray(source.rawHeaders)
@@ -119,7 +127,9 @@ const make = Effect.gen(function* () {
   const router = yield* Router
   const services = yield* Effect.context<Projects | Plane | SecureRandom.SecureRandom>()
   const released = yield* Deferred.make<void>()
-  const own = guarded(yield* HttpRouter.toHttpEffect(Layer.provide(plane, HttpServer.layerServices)))
+  const breaker = yield* Breaker.make
+  const routes = yield* HttpRouter.toHttpEffect(Layer.provide(plane, HttpServer.layerServices))
+  const own = guarded(breaker.guard(routes, () => toResponse(overloaded)))
 
   const httpEffect = Effect.gen(function* () {
     const request = yield* HttpServerRequest.HttpServerRequest

@@ -1,5 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Latch from "effect/Latch"
 import * as Redacted from "effect/Redacted"
 import type { ProjectEvent } from "../../src/domain/Event.ts"
 import {
@@ -19,6 +22,7 @@ import {
   Unavailable,
   WakeError
 } from "../../src/programs/lifecycle/Lifecycle.ts"
+import { MaxWaiting } from "../../src/http/router/Breaker.ts"
 import { StoreError } from "../../src/services/db/StoreError.ts"
 import { testConfig } from "../../src/testing/TestPlane.ts"
 import {
@@ -32,7 +36,8 @@ import {
   type Sent,
   serve,
   type Setup,
-  type World
+  type World,
+  woken
 } from "./support.ts"
 
 const operator = { authorization: `Bearer ${Redacted.value(testConfig.secret)}` }
@@ -226,6 +231,8 @@ describe("POST /api/projects", () => {
           isProblem(yield* ask("/api/projects", { method: "POST", headers: json, body: big }), 413, "payload_too_large")
           const chunks = { method: "POST", headers: json, body: [big.slice(0, 40_000), big.slice(40_000)] }
           isProblem(yield* ask("/api/projects", chunks), 413, "payload_too_large")
+          const unread = { method: "POST", headers: operator, body: big }
+          isProblem(yield* ask("/api/projects/demo/activity", unread), 413, "payload_too_large")
           assert.deepStrictEqual(inputs, [])
         }),
       creating(inputs)
@@ -756,5 +763,29 @@ describe("the operator's endpoints", () => {
         }),
       everything
     )
+  )
+
+  it.live("are bounded: one more request than the instance holds is turned away", () =>
+    Effect.gen(function* () {
+      const done = yield* Deferred.make<void>()
+      const arrived = yield* Latch.make(false)
+      yield* api(
+        (ask) =>
+          Effect.gen(function* () {
+            const wake = ask("/api/projects/demo/wake", { method: "POST", headers: operator })
+            const held = yield* Effect.forkChild(wake)
+            yield* arrived.await
+            isProblem(yield* ask("/api/status", { headers: operator }), 503, "overloaded")
+            assert.strictEqual((yield* ask("/health")).status, 200)
+            yield* Deferred.succeed(done, undefined)
+            assert.strictEqual((yield* Fiber.join(held)).status, 200)
+          }),
+        {
+          lifecycle: {
+            wake: () => Effect.andThen(arrived.open, Effect.as(Deferred.await(done), woken(active("demo"))))
+          }
+        }
+      )
+    }).pipe(Effect.provideService(MaxWaiting, 1))
   )
 })

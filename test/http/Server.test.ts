@@ -247,6 +247,7 @@ describe("shutdown", () => {
       yield* Deferred.succeed(done, undefined)
       const reply = yield* Fiber.join(held)
       assert.strictEqual(reply.status, 307)
+      assert.strictEqual(reply.headers["connection"], "close")
       yield* Fiber.join(closing)
       agent.destroy()
     })
