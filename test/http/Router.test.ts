@@ -535,6 +535,21 @@ describe("requests that come back", () => {
     }, heals(hints))
   })
 
+  it.effect("are answered from the row, whatever the cache says", () =>
+    run((world, router) =>
+      Effect.gen(function* () {
+        for (const header of [{ "fly-replay-failed": "reason=timeout" }, { "fly-replay-src": "state=stale" }]) {
+          world.rows.set("demo", active("demo"))
+          yield* TestClock.adjust("1 minute")
+          yield* get(router)
+          world.rows.set("demo", dormant("demo"))
+          assert.strictEqual((yield* get(router, {}, "HEAD")).status, 307, "still cached")
+          assert.strictEqual((yield* get(router, header, "HEAD")).status, 204)
+        }
+      })
+    )
+  )
+
   it.effect("with another state are nothing special", () =>
     run((world, router) => {
       world.rows.set("demo", active("demo"))
