@@ -1,11 +1,13 @@
 /** What all endpoints share: reading requests as Fly does, and turning refusals and broken connections into answers. */
 import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
+import * as ByteSize from "effect/ByteSize"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Base64Url from "effect/encoding/Base64Url"
+import * as HttpIncomingMessage from "effect/http/HttpIncomingMessage"
 import * as HttpRouter from "effect/http/HttpRouter"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
@@ -49,10 +51,14 @@ const hangUp = Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) =>
   })
 )
 
+/** Ample: a configuration carries whole files at most. */
+const longestBody = ByteSize.mebibytes(4)
+
 const parseJson = Schema.decodeUnknownEffect(Schema.fromJsonString(Schema.Unknown))
 
 const readBody = <A>(request: HttpServerRequest.HttpServerRequest, schema: Schema.ConstraintDecoder<A>) =>
   request.text.pipe(
+    Effect.provideService(HttpIncomingMessage.MaxBodySize, longestBody),
     Effect.flatMap((text) => parseJson(text.trim() === "" ? "{}" : text)),
     Effect.flatMap(Schema.decodeUnknownEffect(schema)),
     Effect.mapError((error) => refusal(400, `invalid_argument: invalid request body: ${error.message}`))

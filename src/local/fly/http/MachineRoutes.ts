@@ -3,8 +3,9 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { FlyWorld } from "../FlyWorld.ts"
 import { MachineHost } from "../MachineHost.ts"
-import { WholeConfig, durationMs } from "../model/MachineConfigJson.ts"
+import { WholeConfig, durationMs, readBack } from "../model/MachineConfigJson.ts"
 import { leaseOf } from "../model/Find.ts"
+import type { Machine } from "../model/FlyState.ts"
 import { listMachines } from "../model/MachineList.ts"
 import * as Machines from "../model/Machines.ts"
 import { refusal } from "../model/Refusal.ts"
@@ -266,17 +267,31 @@ const events = endpoint("GET", `${one}/events`, (input) =>
 
 const versions = endpoint("GET", `${one}/versions`, (input) =>
   onTarget(input, "listVersions", Machines.getMachine).pipe(
-    Effect.map((machine) => json(machine.versions.map((it) => ({ version: it.version, user_config: it.config }))))
+    Effect.map((machine) =>
+      json(machine.versions.map((it) => ({ version: it.version, user_config: readBack(it.config) })))
+    )
   )
 )
 
+const memoryJson = (machine: Machine) =>
+  json({ limit_mb: Machines.memoryLimitMb(machine), available_mb: machine.config.guest?.memory_mb ?? 256 })
+
 const memory = endpoint("GET", `${one}/memory`, (input) =>
-  onTarget(input, "getMemory", Machines.runningMachine).pipe(
-    Effect.map(({ config }) => {
-      const limit = config.guest?.memory_mb ?? 256
-      return json({ limit_mb: limit, available_mb: limit })
-    })
+  onTarget(input, "getMemory", Machines.runningMachine).pipe(Effect.map(memoryJson))
+)
+
+const limitMemory = endpoint("PUT", `${one}/memory`, (input) =>
+  input.body(Schema.Struct({ limit_mb: Schema.Int })).pipe(
+    Effect.flatMap(({ limit_mb: limit }) =>
+      onTarget(input, "setMemory", (app, id) => Machines.limitMemory(app, id, limit))
+    ),
+    Effect.map(memoryJson)
   )
+)
+
+/** Nothing is to be had back: processes here share the computer's memory. */
+const reclaimMemory = endpoint("POST", `${one}/memory/reclaim`, (input) =>
+  onTarget(input, "reclaimMemory", Machines.runningMachine).pipe(Effect.as(json({ actual_mb: 0 })))
 )
 
 export const machineRoutes = [
@@ -296,5 +311,7 @@ export const machineRoutes = [
   ps,
   events,
   versions,
-  memory
+  memory,
+  limitMemory,
+  reclaimMemory
 ]

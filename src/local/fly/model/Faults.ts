@@ -3,6 +3,7 @@ import * as Schema from "effect/Schema"
 import type { Draft } from "./Draft.ts"
 import { random } from "./Draft.ts"
 import type { Call } from "./Operations.ts"
+import { operations } from "./Operations.ts"
 import type { Refusal } from "./Refusal.ts"
 import { refusal } from "./Refusal.ts"
 
@@ -28,7 +29,7 @@ export type Fault = typeof Fault.Type
 export const FaultRule = Schema.Struct({
   match: Schema.Struct({
     /** Name of the operation (`createMachine`); every operation if left out. */
-    operation: Schema.optionalKey(Schema.String),
+    operation: Schema.optionalKey(Schema.Literals(operations)),
     app: Schema.optionalKey(Schema.String),
     /** Id or name of the machine or volume that the call is about. */
     target: Schema.optionalKey(Schema.String),

@@ -134,6 +134,7 @@ export interface Machine {
   /** Grows with each boot: a report about an earlier process is stale. */
   readonly run: number
   readonly restarts: number
+  readonly memoryLimitMb: number | null
   readonly destroyedAt: number | null
 }
 

@@ -120,6 +120,7 @@ export const createMachine =
         },
         run: 0,
         restarts: 0,
+        memoryLimitMb: null,
         destroyedAt: null
       },
       { type: "launch", status: "created", source: "user" }
@@ -324,3 +325,16 @@ export const getMachine =
   (app: string, id: string): Op<Machine> =>
   (draft) =>
     findMachine(draft, app, id)
+
+/** The balloon's limit: what the guest may use of its memory. */
+export const memoryLimitMb = (machine: Machine): number =>
+  machine.memoryLimitMb ?? machine.config.guest?.memory_mb ?? 256
+
+export const limitMemory =
+  (app: string, id: string, limitMb: number): Op<Machine> =>
+  (draft) =>
+    Result.flatMap(runningMachine(app, id)(draft), (machine) =>
+      limitMb < 1 || limitMb > (machine.config.guest?.memory_mb ?? 256)
+        ? invalid("limit_mb must be positive and at most the guest's memory")
+        : Result.succeed(putMachine(draft, { ...machine, memoryLimitMb: limitMb, updatedAt: draft.now }))
+    )
