@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { MachineName, volumeMayGo } from "../../src/domain/Machine.ts"
 import { holds, leaseOf, type Project } from "../../src/domain/Project.ts"
 import { ProjectId } from "../../src/domain/ProjectId.ts"
-import { abortArchive, beginArchive, isIdle, startUpload } from "../../src/domain/transitions/Archive.ts"
+import { abortArchive, beginArchive, commitArchive, isIdle, startUpload } from "../../src/domain/transitions/Archive.ts"
 import { beginDelete } from "../../src/domain/transitions/Delete.ts"
 import { absence, mayBeGone, noDeletions, provisioning } from "../../src/domain/transitions/Ledger.ts"
 import { raiseGeneration } from "../../src/domain/transitions/Lease.ts"
@@ -110,14 +110,21 @@ describe("idle", () => {
   })
 })
 
-describe("takeover of an archive", () => {
+describe("an archive", () => {
   const archiving = apply(active, must(beginArchive(active, archiveInput, 1000)).written)
   const lease = leaseOf(archiving.project)
   const takeover = { by: { _tag: "Takeover" }, idleSeconds: null, backoffMs: null, error: null } as const
   const upload = { lease, r2Key: "k", urlExpiresInMs: 1000 }
   const uploading = apply(archiving, must(startUpload(archiving, upload, 1000)))
 
-  it("any time before the upload, after it at the lease's last millisecond", () => {
+  it("a commit takes no upload of an older generation", () => {
+    const commit = { lease, r2Key: "k", r2Checksum: "c", size: 1, machineDeleteAfterMs: 0 }
+    const older = { ...uploading, archives: uploading.archives.map((row) => ({ ...row, generation: 1 })) }
+    assert.isNull(commitArchive(older, commit, 1000))
+    assert.isNotNull(commitArchive(uploading, commit, 1000))
+  })
+
+  it("is taken over any time before the upload, after it at the lease's last millisecond", () => {
     assert.isNotNull(abortArchive(archiving, takeover, 1000))
     assert.isNull(abortArchive(uploading, takeover, 1000 + leaseMs - 1))
     assert.isNotNull(abortArchive(uploading, takeover, 1000 + leaseMs))
@@ -148,14 +155,6 @@ describe("commit", () => {
     const committed = must(commitActive(rehosting, { lease, machine }, 0))
     assert.strictEqual(committed.machines.find(({ name }) => name === machine)?.generation, lease.generation)
     assert.strictEqual(committed.machines.find(({ name }) => name === other)?.status, "discarded")
-  })
-})
-
-describe("rehost", () => {
-  it("claims the machine that the caller has seen fail, no other", () => {
-    const input = { ...begin, machine, reason: "-" }
-    assert.isNull(beginRehost(active, { ...input, machine: MachineName.make("m2") }, 0))
-    assert.strictEqual(beginRehost(active, input, 0)?.machine.name, machine)
   })
 })
 

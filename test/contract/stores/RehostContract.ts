@@ -143,6 +143,8 @@ export const rehostContract = (harness: StoreHarness) => {
         const old = yield* given.rowOf(machine.name)
         assert.strictEqual(old.status, "discarded")
         assert.strictEqual(old.released, true)
+        // Whoever has seen the old machine fail comes too late.
+        assert.strictEqual((yield* begin("red", machine.name, true))._tag, "Refused")
       }))
 
     test("failed: → active on the same row, generation + 1, forks discarded, an attempt counted", () =>
