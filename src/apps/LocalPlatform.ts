@@ -4,14 +4,17 @@
  *
  * What is built last ends first: the edge stops accepting, the control planes drain, machines stop, the database closes.
  */
+import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import * as NodeServices from "@effect/platform-node/NodeServices"
+import { planeVariables } from "../config/Variables.ts"
 import { ControlPlanes } from "../local/dev/ControlPlanes.ts"
 import { DataFolder } from "../local/dev/DataFolder.ts"
 import type { DevRecord } from "../local/dev/DevRecord.ts"
@@ -52,6 +55,16 @@ const routerApp = "valet-router"
 const region = "sjc"
 const bucket = "valet-dormant"
 const image = "valet/project-server:local"
+
+/** What a user sets of the control plane's variables reaches its instances, where the platform does not say otherwise. */
+const chosen = Effect.gen(function* () {
+  const environment: Record<string, string> = {}
+  for (const { name } of planeVariables) {
+    const value = yield* Effect.orDie(Config.option(Config.String(name)))
+    if (Option.isSome(value)) environment[name] = value.value
+  }
+  return environment
+})
 
 /** Tells what runs here by now. */
 export class LocalPlatform extends Context.Service<
@@ -154,7 +167,7 @@ const layerFront = (options: LocalPlatformOptions) =>
   Layer.unwrap(
     Effect.gen(function* () {
       const port = options.port === 0 ? yield* freePort : options.port
-      const environment = yield* inherited
+      const environment = { ...(yield* inherited), ...(yield* chosen) }
       const edge = Layer.unwrap(
         Effect.map(ControlPlanes, (planes) =>
           Edge.layer({ port, routerApp, planes: planes.instances, apps: [projectsApp], region })

@@ -1,5 +1,7 @@
 /** The list of commands. What a command does is loaded when it runs. */
 import * as Command from "effect/cli/Command"
+import { demoCommand } from "./Demo.ts"
+import { devCommand } from "./Dev.ts"
 import { doctorCommand } from "./Doctor.ts"
 import { migrateCommand } from "./Migrate.ts"
 import { projectServerCommand } from "./ProjectServer.ts"
@@ -11,6 +13,8 @@ import { statusCommand } from "./Status.ts"
 export const valet = Command.make("valet").pipe(
   Command.withDescription("A server per project that costs nothing while nobody uses it"),
   Command.withSubcommands([
+    devCommand,
+    demoCommand,
     serveCommand,
     projectServerCommand,
     projectsCommand,

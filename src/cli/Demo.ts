@@ -17,7 +17,8 @@ export const demoCommand = Command.make(
     const { demo } = yield* Effect.promise(() => import("../demo/Demo.ts"))
     const say = (line: string) => (flags.json ? Effect.void : Console.log(line))
     yield* say("\nA project's life, on a plane of its own:\n")
-    const result = yield* demo({ dev: ownCommands().dev, instances: flags.instances, say }).pipe(
+    const { dev } = yield* ownCommands
+    const result = yield* demo({ dev, instances: flags.instances, say }).pipe(
       Effect.provide(NodeHttpClient.layerUndici)
     )
     yield* flags.json ? Console.log(JSON.stringify(result)) : say("\nEvery step was as it should be.\n")

@@ -32,10 +32,7 @@ export const devCommand = Command.make(
   "dev",
   {
     port: Flag.Int("port").pipe(Flag.withDescription("Of the edge; 0 takes a free one"), Flag.withDefault(8080)),
-    dataDir: Flag.String("data-dir").pipe(
-      Flag.withDescription("Everything that it keeps"),
-      Flag.withDefault(".valet")
-    ),
+    dataDir: Flag.String("data-dir").pipe(Flag.withDescription("Everything that it keeps"), Flag.withDefault(".valet")),
     instances: Flag.Int("instances").pipe(
       Flag.withSchema(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 16 }))),
       Flag.withDescription("Control planes, each a process"),
@@ -64,6 +61,7 @@ export const devCommand = Command.make(
   Effect.fnUntraced(function* (flags) {
     const { LocalPlatform, layer } = yield* Effect.promise(() => import("../apps/LocalPlatform.ts"))
     const { DevRecordJson } = yield* Effect.promise(() => import("../local/dev/DevRecord.ts"))
+    const commands = yield* ownCommands
     const platform = layer({
       dataDir: flags.dataDir,
       port: flags.port,
@@ -73,7 +71,7 @@ export const devCommand = Command.make(
       sweepIntervalMs: flags.sweepInterval,
       poolSize: flags.poolSize,
       marginScale: flags.marginScale,
-      ...ownCommands()
+      ...commands
     })
     if (!flags.json) yield* Console.error("starting PostgreSQL, object storage, local Fly, control plane …")
     const announce = Effect.gen(function* () {

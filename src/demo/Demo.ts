@@ -88,7 +88,7 @@ export const demo = (options: DemoOptions) =>
     const dev = yield* step(
       "start",
       (record) => `the whole plane is up at ${record.edge}, ${record.control_planes.length} control plane(s)`,
-      startDev([...options.dev, ...flags(dataDir, options.instances)])
+      startDev([...options.dev, ...flags(dataDir, options.instances)], { ROUTER_REPLAY_TIMEOUT_SECS: "2" })
     )
     const client = yield* Client.make({ baseUrl: dev.edge, token: Redacted.make(dev.control_plane_secret) })
     const fly = { url: dev.fly_api, app: dev.fly_app, token: Redacted.make(dev.fly_token) }

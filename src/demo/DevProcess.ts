@@ -15,14 +15,15 @@ export class DevNotReady extends Schema.TaggedError<DevNotReady>()("DevNotReady"
 const readyWithin = "60 seconds"
 const decode = Schema.decodeUnknownEffect(DevRecordJson)
 
-/** `command` runs `valet dev`; `--json` is added to its arguments. */
+/** `command` runs `valet dev`; `--json` is added to its arguments. The environment is added to this process's. */
 export const startDev = Effect.fn("startDev")(
-  function* (command: ReadonlyArray<string>) {
+  function* (command: ReadonlyArray<string>, environment: Readonly<Record<string, string>> = {}) {
     const spawner = yield* ChildProcessSpawner.ChildProcessSpawner
     const [program = "", ...args] = command
     const child = yield* spawner.spawn(
       ChildProcess.make(program, [...args, "--json"], {
         extendEnv: true,
+        env: environment,
         stderr: "inherit",
         killSignal: "SIGTERM",
         forceKillAfter: "30 seconds"
