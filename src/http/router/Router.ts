@@ -62,7 +62,8 @@ const navigationPatienceMs = 1_500
 const graceMs = 1_000
 /** Hosts known to be bare, remembered so that the hot path does not parse them again. */
 const maxBareHosts = 64
-/** Decides nothing on the hot path that normalisation could turn around. */
+const letterF = 102
+/** Paths that mean something else once they are decoded or resolved are not for the hot path. */
 const needsCare = /[%\\#;]|\/[/.]|internal/i
 
 const make: Effect.Effect<Router["Service"], never, PlaneConfig | Projects | ChangeFeed | Lifecycle | Scope.Scope> =
@@ -102,13 +103,13 @@ const make: Effect.Effect<Router["Service"], never, PlaneConfig | Projects | Cha
         const name = rawHeaders[i]
         if (name === undefined) return undefined
         if (name.length === 4) {
-          if (name.toLowerCase() === "host") {
+          if (name === "host" || name === "Host" || name.toLowerCase() === "host") {
             if (host !== undefined) return undefined
             host = rawHeaders[i + 1]
           }
         } else if (name.length === 14 || name.length === 17) {
-          // fly-replay-src and fly-replay-failed
-          if (name.toLowerCase().startsWith("fly-replay-")) return undefined
+          // fly-replay-src and fly-replay-failed; `| 32` is the lower case of an ASCII letter
+          if ((name.charCodeAt(0) | 32) === letterF && name.toLowerCase().startsWith("fly-replay-")) return undefined
         }
       }
       if (host === undefined) return undefined
@@ -231,7 +232,9 @@ const make: Effect.Effect<Router["Service"], never, PlaneConfig | Projects | Cha
           return Effect.succeed(null)
         case "Project": {
           const [host] = hosts
-          if (host !== undefined && bareHosts.size < maxBareHosts && Target.hostKind(host, domain)._tag === "Bare") {
+          if (host !== undefined && Target.hostKind(host, domain)._tag === "Bare") {
+            // Invented hosts must not keep the real one out.
+            if (bareHosts.size >= maxBareHosts) bareHosts.clear()
             bareHosts.add(host)
           }
           return breaker.guard(
