@@ -1,7 +1,7 @@
 /** What a listing of Fly tells about one row: display state, a migrated volume, an address. Nothing branches on it. */
 import type { MachineRow } from "../Machine.ts"
 import type { Project } from "../Project.ts"
-import { event, isAwake, type NewEvent } from "./Rows.ts"
+import { event, type NewEvent } from "./Rows.ts"
 
 /** A machine as one listing showed it. */
 export interface Seen {
@@ -25,10 +25,9 @@ export const observe = (row: MachineRow, owner: Project | null, seen: Seen, now:
   const privateIp = seen.privateIp ?? row.privateIp
   const moved = volumeId !== row.volumeId
   const rowChanges = moved || privateIp !== row.privateIp
-  const state = project !== null && isAwake(project) ? (seen.state ?? project.state) : null
-  const stateChanges = project !== null && state !== null && state !== project.state
+  const after = project === null || seen.state === null ? project : { ...project, state: seen.state }
+  const stateChanges = after?.state !== project?.state
   if (!rowChanges && !stateChanges) return null
-  const after = project !== null && stateChanges ? { ...project, state } : project
   return {
     machine: rowChanges ? { ...row, volumeId, privateIp, updatedAt: now } : row,
     project: after,
@@ -36,7 +35,7 @@ export const observe = (row: MachineRow, owner: Project | null, seen: Seen, now:
       after === null
         ? []
         : [
-            ...(stateChanges ? [event(state === "suspended" ? "suspended" : "resumed", after)] : []),
+            ...(stateChanges ? [event(after.state === "suspended" ? "suspended" : "resumed", after)] : []),
             ...(moved && row.volumeId !== null
               ? [event("volume_moved", after, { machine: row.name, from: row.volumeId, to: volumeId })]
               : [])

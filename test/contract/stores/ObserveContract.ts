@@ -1,6 +1,7 @@
 /** What listings of Fly tell: display state, moved volumes, addresses, strays. */
 import { assert, describe } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import { leaseOf } from "../../../src/domain/Project.ts"
 import { Machines, type Observation } from "../../../src/services/db/Machines.ts"
 import * as given from "./Given.ts"
 import { advance, hour, minute, type StoreHarness, testsOn } from "./StoreHarness.ts"
@@ -40,6 +41,9 @@ export const observeContract = (harness: StoreHarness) => {
         const { project } = yield* given.archived("red", "red-1")
         assert.deepStrictEqual(yield* observe(seen(old.machine.machineId, { state: "active" })), { changed: 0 })
         assert.deepStrictEqual(yield* given.projectOf("red"), project)
+        const woken = yield* given.comeUp(leaseOf((yield* given.waking("red")).project))
+        yield* observe(seen(old.machine.machineId, { state: "suspended" }))
+        assert.deepStrictEqual(yield* given.viewOf("red"), woken)
         yield* given.active("blue")
         yield* given.rehosting("blue", given.present((yield* given.projectOf("blue")).machine))
         const blue = yield* given.viewOf("blue")

@@ -203,6 +203,9 @@ export const provisioningContract = (harness: StoreHarness) => {
         yield* machines.recordMachine(machineName("pool1"), machine("m-1"))
         assert.isTrue(yield* machines.markReady(machineName("pool1")))
         assert.isFalse(yield* machines.markReady(machineName("pool1")))
+        yield* machines.insertPool(given.newMachine("pool2"), 10)
+        yield* machines.recordMachine(machineName("pool2"), machine("m-2"))
+        assert.isFalse(yield* machines.markReady(machineName("pool2")))
 
         yield* given.cold(leaseOf((yield* given.creating("red")).project), "cold1")
         assert.isFalse(yield* machines.markReady(machineName("cold1")))
