@@ -15,7 +15,12 @@ import { FlyWorld } from "../local/fly/FlyWorld.ts"
 import { Signals } from "../programs/background/Signals.ts"
 import { Identity } from "../programs/Identity.ts"
 import { layerLifecycle } from "../programs/lifecycle/LifecycleLive.ts"
+import type { Archives } from "../services/db/Archives.ts"
+import type { Machines } from "../services/db/Machines.ts"
+import type { Plane } from "../services/db/Plane.ts"
+import type { Projects } from "../services/db/Projects.ts"
 import { layerKeys } from "../services/KeysLive.ts"
+import type { Locks } from "../services/locks/Locks.ts"
 import * as FlyMemory from "./fly/FlyMemory.ts"
 import type { Host } from "./machine/FakeMachines.ts"
 import { FakeMachines, layerFakeMachines } from "./machine/FakeMachines.ts"
@@ -93,6 +98,8 @@ const layerHosts = Layer.effectDiscard(
 export interface TestPlaneOptions {
   readonly config?: (defaults: PlaneConfigValue) => PlaneConfigValue
   readonly fly?: FlyMemory.MemoryOptions
+  /** Memory stores by default; a test of the live ones gives its own. */
+  readonly stores?: Layer.Layer<Projects | Machines | Archives | Plane | Locks>
 }
 
 /** The services beneath the programs. */
@@ -100,7 +107,7 @@ export const layerTestServices = (options: TestPlaneOptions = {}) => {
   const config = Layer.succeed(PlaneConfig, options.config?.(testConfig) ?? testConfig)
   const base = Layer.mergeAll(
     layerKeys,
-    layerMemoryStores,
+    options.stores ?? layerMemoryStores,
     FlyMemory.layer({ seed: 1, ...options.fly }),
     MemoryR2.layer
   ).pipe(Layer.provideMerge(Layer.mergeAll(config, layerSeededRandom)))
