@@ -105,12 +105,12 @@ export const sharedByFile = <A, E>(layer: Layer.Layer<A | TestDatabase, E>): Lay
 
 /** Collects the statements that the stores built from `layer` send. */
 export const observing = <A, E, R>(layer: Layer.Layer<A, E, R>) => {
-  const statements: Array<string> = []
+  const statements: Array<{ readonly sql: string; readonly params: ReadonlyArray<unknown> }> = []
   return {
     statements,
     layer: Layer.provide(
       layer,
-      Layer.succeed(StatementObserver, (sql: string) => void statements.push(sql))
+      Layer.succeed(StatementObserver, (sql, params) => void statements.push({ sql, params }))
     )
   }
 }

@@ -134,13 +134,15 @@ const borrow = <A, E, R>(pool: PgPool.PgPool, use: (pg: PgConnection.PgConnectio
       )
   })
 
-const connection = (pg: PgConnection.PgConnection, observe: (sql: string) => void): Connection => {
+type Observe = (sql: string, params: ReadonlyArray<unknown>) => void
+
+const connection = (pg: PgConnection.PgConnection, observe: Observe): Connection => {
   const query = (sql: string, params: ReadonlyArray<unknown>, prepare = true) => {
-    observe(sql)
+    observe(sql, params)
     return pg.query(sql, params, prepare)
   }
   const values = (sql: string, params: ReadonlyArray<unknown>, prepare: boolean) => {
-    observe(sql)
+    observe(sql, params)
     return pg.queryValues(sql, params, prepare)
   }
   return {

@@ -163,4 +163,3 @@ describe("faults of the database", () => {
     }).pipe(Effect.provide(direct))
   )
 })
-
