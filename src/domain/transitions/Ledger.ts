@@ -6,7 +6,7 @@ import { discarded, reached } from "./Rows.ts"
 /** A create whose answer was lost may still happen: how long, and how many listings, until its absence is believed. */
 export const absence = { minAgeMs: 15 * 60_000, minLooks: 2 } as const
 
-/** Which of a row's two resources had an id that was recorded as confirmed gone, and has had none since. */
+/** Which of a row's two resources had an id that was recorded as confirmed gone. */
 export interface Deletions {
   readonly machine: boolean
   readonly volume: boolean

@@ -98,12 +98,9 @@ export class MemoryTables {
     this.#uids.add(project.uid)
   }
 
-  putMachine(row: MachineRow, deletions: Deletions = this.deletionsOf(row.name)): void {
+  putMachine(row: MachineRow, deletions?: Deletions): void {
     this.machines.set(row.name, row)
-    this.#deletions.set(row.name, {
-      machine: deletions.machine && row.machineId === null,
-      volume: deletions.volume && row.volumeId === null
-    })
+    if (deletions !== undefined) this.#deletions.set(row.name, deletions)
     if (row.project !== null) add(this.#machinesOf, row.project, row.name)
   }
 

@@ -129,6 +129,14 @@ export const observeContract = (harness: StoreHarness) => {
         assert.deepStrictEqual(yield* look("machine", "x", "y"), [])
       }))
 
+    test("two looks it takes, however short the age", () =>
+      Effect.gen(function* () {
+        const machines = yield* Machines
+        const look = machines.lookAtStrays("volume", [{ id: "v", name: "name" }], 0)
+        assert.deepStrictEqual(yield* look, [])
+        assert.deepStrictEqual(yield* look, ["v"])
+      }))
+
     test("one that was not seen any more begins anew", () =>
       Effect.gen(function* () {
         yield* look("machine", "x")
