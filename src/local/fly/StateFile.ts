@@ -1,6 +1,6 @@
 /**
  * The model's state on disk: written beside the file, flushed, renamed over it, and the folder flushed, so that what
- * an answer told is still so after a crash. Request budgets are not kept: they are full again within a minute.
+ * an answer told is still so after a crash. Faults and request budgets are not kept.
  */
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
@@ -21,16 +21,15 @@ const Stored = Schema.fromJsonString(
   Schema.Struct({ version: Schema.Literal(version), state: Schema.declare(isState) })
 )
 
-const kept = (state: FlyState): FlyState => ({ ...state, buckets: {} })
+const kept = (state: FlyState): FlyState => ({ ...state, faults: [], buckets: {} })
 
-const sameButBudgets = (a: FlyState, b: FlyState): boolean =>
+const sameWhereKept = (a: FlyState, b: FlyState): boolean =>
   a.seed === b.seed &&
   a.apps === b.apps &&
   a.machines === b.machines &&
   a.volumes === b.volumes &&
   a.snapshots === b.snapshots &&
-  a.unreachableHosts === b.unreachableHosts &&
-  a.faults.length === b.faults.length
+  a.unreachableHosts === b.unreachableHosts
 
 export const make = Effect.fnUntraced(function* (path: string) {
   const fs = yield* FileSystem.FileSystem
@@ -48,7 +47,7 @@ export const make = Effect.fnUntraced(function* (path: string) {
   })
 
   const write = Effect.fnUntraced(function* (state: FlyState) {
-    if (last !== undefined && sameButBudgets(last, state)) return
+    if (last !== undefined && sameWhereKept(last, state)) return
     const partial = `${path}.new`
     // Holds the machines' environments, and so their secrets.
     yield* fs.writeFileString(partial, JSON.stringify({ version, state: kept(state) }), { mode: 0o600 })

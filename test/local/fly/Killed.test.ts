@@ -98,6 +98,33 @@ it.live("killed, it leaves its machines; the next one ends them, starts them aga
   }).pipe(Effect.scoped, Effect.provide(NodeServices.layer))
 )
 
+it.live("of a machine whose first process is dead too, the rest of its group is ended", () =>
+  Effect.gen(function* () {
+    const dataDir = yield* temporary
+    const first = yield* serving(dataDir)
+    yield* createMachine().pipe(Effect.provide(first.layer))
+    const [leader = 0] = yield* programsIn(dataDir)
+    // Its handler may not be there yet; a second signal is a second child.
+    yield* eventually(
+      "has a child",
+      Effect.gen(function* () {
+        process.kill(leader, "SIGWINCH")
+        return (yield* programsIn(dataDir)).length > 1
+      })
+    )
+    process.kill(first.pid, "SIGKILL")
+    process.kill(leader, "SIGKILL")
+    const rest = (yield* programsIn(dataDir)).filter((pid) => pid !== leader)
+    assert.isNotEmpty(rest)
+    yield* eventually(
+      "both are dead",
+      Effect.sync(() => !isAlive(first.pid) && !isAlive(leader))
+    )
+    yield* Effect.void.pipe(Effect.provide(layerAt(dataDir)))
+    for (const pid of rest) assert.isFalse(isAlive(pid))
+  }).pipe(Effect.scoped, Effect.provide(NodeServices.layer))
+)
+
 it.live("a process that has got a leftover's number is not touched", () =>
   Effect.gen(function* () {
     const fs = yield* FileSystem.FileSystem

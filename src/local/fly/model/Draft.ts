@@ -11,7 +11,17 @@ export interface Draft {
   readonly params: Params
   state: FlyState
   readonly actions: Array<HostAction>
+  /** Records that were copied for this draft alone, and so may be written to. */
+  readonly own: WeakSet<object>
 }
+
+export const draftOf = (state: FlyState, params: Params, now: number, actions: Array<HostAction> = []): Draft => ({
+  now,
+  params,
+  state,
+  actions,
+  own: new WeakSet()
+})
 
 export type Op<A> = (draft: Draft) => Result.Result<A, Refusal>
 
@@ -22,20 +32,28 @@ export interface Step<A> {
 }
 
 export const runOp = <A>(state: FlyState, params: Params, now: number, op: Op<A>): Step<A> => {
-  const draft: Draft = { now, params, state, actions: [] }
+  const draft = draftOf(state, params, now)
   const answer = op(draft)
   return Result.isSuccess(answer)
     ? { state: draft.state, answer, actions: draft.actions }
     : { state, answer, actions: [] }
 }
 
+/** One copy for each draft, however often it writes. */
+const written = <A>(draft: Draft, record: Readonly<Record<string, A>>, key: string, value: A) => {
+  if (draft.own.has(record)) return Object.assign(record, { [key]: value })
+  const copy = { ...record, [key]: value }
+  draft.own.add(copy)
+  return copy
+}
+
 export const putMachine = (draft: Draft, machine: Machine): Machine => {
-  draft.state = { ...draft.state, machines: { ...draft.state.machines, [machine.id]: machine } }
+  draft.state = { ...draft.state, machines: written(draft, draft.state.machines, machine.id, machine) }
   return machine
 }
 
 export const putVolume = (draft: Draft, volume: Volume): Volume => {
-  draft.state = { ...draft.state, volumes: { ...draft.state.volumes, [volume.id]: volume } }
+  draft.state = { ...draft.state, volumes: written(draft, draft.state.volumes, volume.id, volume) }
   return volume
 }
 

@@ -66,6 +66,7 @@ const concerns = ({ match }: FaultRule, call: Call): boolean =>
 
 /** Counts the call against every rule that concerns it. All latencies add up; of other faults the first rule's wins. */
 export const judge = (draft: Draft, call: Call): Verdict => {
+  if (draft.state.faults.length === 0) return { latencyMs: 0, fault: null }
   let latencyMs = 0
   let fault: Verdict["fault"] = null
   const faults = draft.state.faults.map((active): ActiveFault => {

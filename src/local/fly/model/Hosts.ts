@@ -1,7 +1,7 @@
 /** What happens to machines without anybody calling: processes report, hosts are lost and come back, Fly migrates. */
 import * as Result from "effect/Result"
 import type { Draft, Op } from "./Draft.ts"
-import { privateIp, putMachine, putVolume, volumeId } from "./Draft.ts"
+import { draftOf, privateIp, putMachine, putVolume, volumeId } from "./Draft.ts"
 import type { FlyState, Machine, Params, Volume } from "./FlyState.ts"
 import { hostIn } from "./Machines.ts"
 import { precondition, refuse } from "./Refusal.ts"
@@ -160,7 +160,7 @@ export const migrate =
  * memory and is stopped.
  */
 export const recovered = (state: FlyState, params: Params, now: number): FlyState => {
-  const draft: Draft = { now, params, state, actions: [] }
+  const draft = draftOf(state, params, now)
   for (const machine of Object.values(state.machines)) {
     const { transition } = machine
     const kind = transition?.kind

@@ -1,6 +1,6 @@
 /** Lets time pass: everything that became due is applied in the order of its time. */
 import type { Draft } from "./Draft.ts"
-import { putMachine, putVolume } from "./Draft.ts"
+import { draftOf, putMachine, putVolume } from "./Draft.ts"
 import type { FlyState, HostAction, Params } from "./FlyState.ts"
 import { takeSnapshot } from "./Snapshots.ts"
 import { finish, nextDue } from "./Transitions.ts"
@@ -74,7 +74,7 @@ export const settle = (
   for (;;) {
     const due = nextDue(current, params.destroyedVisibleMs)
     if (due === null || due > now) return { state: current, actions }
-    const draft: Draft = { now: due, params, state: current, actions }
+    const draft = draftOf(current, params, due, actions)
     settleMachines(draft)
     settleVolumes(draft)
     settleSnapshots(draft)

@@ -224,8 +224,7 @@ export const exited = (draft: Draft, machine: Machine, exit: ProcessExit, asleep
   return machine.config.auto_destroy === true ? beginDestroy(draft, stopped, "flyd") : stopped
 }
 
-/** When something happens next without anybody calling; null if never. */
-export const nextDue = (state: FlyState, destroyedVisibleMs: number): number | null => {
+const computeDue = (state: FlyState, destroyedVisibleMs: number): number | null => {
   let due = Infinity
   for (const machine of Object.values(state.machines)) {
     if (machine.destroyedAt !== null) due = Math.min(due, machine.destroyedAt + destroyedVisibleMs)
@@ -241,4 +240,16 @@ export const nextDue = (state: FlyState, destroyedVisibleMs: number): number | n
     due = Math.min(due, snapshot.createdAt + snapshot.retentionDays * 86_400_000)
   }
   return due === Infinity ? null : due
+}
+
+/** States are looked at far more often than they change. */
+const known = new WeakMap<FlyState, { readonly due: number | null; readonly visibleMs: number }>()
+
+/** When something happens next without anybody calling; null if never. */
+export const nextDue = (state: FlyState, destroyedVisibleMs: number): number | null => {
+  const before = known.get(state)
+  if (before?.visibleMs === destroyedVisibleMs) return before.due
+  const due = computeDue(state, destroyedVisibleMs)
+  known.set(state, { due, visibleMs: destroyedVisibleMs })
+  return due
 }

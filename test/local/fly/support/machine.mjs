@@ -32,6 +32,8 @@ const routes = {
   "/apps": () => own(`/v1/apps`)
 }
 
+process.on("SIGWINCH", routes["/child"])
+
 process.on("SIGTERM", () => {
   appendFileSync(file, " stopped")
   process.exit(0)
