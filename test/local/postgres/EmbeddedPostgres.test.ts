@@ -1,0 +1,141 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as NodeServices from "@effect/platform-node/NodeServices"
+import * as PgConnection from "@effect/sql-pg/PgConnection"
+import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
+import * as Layer from "effect/Layer"
+import * as Path from "effect/Path"
+import * as Redacted from "effect/Redacted"
+import * as Stream from "effect/Stream"
+import * as SecureRandom from "effect/crypto/SecureRandom"
+import * as ChildProcess from "effect/process/ChildProcess"
+import { ChildProcessSpawner } from "effect/process/ChildProcessSpawner"
+import { markOf } from "../../../src/local/dev/ProcessMark.ts"
+import { startPostgres } from "../../../src/local/postgres/EmbeddedPostgres.ts"
+import { postmasterOf } from "../../../src/local/postgres/Postmaster.ts"
+
+const services = Layer.merge(NodeServices.layer, SecureRandom.layerWebCrypto)
+
+/** Beneath a folder that is closed to every other user. */
+const privateFolder = Effect.gen(function* () {
+  const fs = yield* FileSystem.FileSystem
+  const path = yield* Path.Path
+  const parent = yield* fs.makeTempDirectoryScoped({ prefix: "valet-embedded-" })
+  yield* fs.chmod(parent, 0o700)
+  return path.join(parent, "postgres")
+})
+
+const query = (url: Redacted.Redacted, sql: string) =>
+  Effect.scoped(
+    Effect.flatMap(PgConnection.make({ url }), (connection) => Effect.map(connection.query(sql), ({ rows }) => rows))
+  )
+
+const isRunning = (pid: number) => Effect.map(markOf(pid), (mark) => mark !== null)
+
+const serverOf = (folder: string) =>
+  Effect.gen(function* () {
+    const path = yield* Path.Path
+    const found = yield* postmasterOf(path.join(folder, "data"))
+    if (found === null) return yield* Effect.die(new Error("no server"))
+    return found.pid
+  })
+
+/** A process of its own that runs a server until it is killed. */
+const holder = (folder: string) =>
+  Effect.gen(function* () {
+    const spawner = yield* ChildProcessSpawner
+    const path = yield* Path.Path
+    const script = yield* path.fromFileUrl(new URL("holder.ts", import.meta.url))
+    const handle = yield* spawner.spawn(ChildProcess.make(process.execPath, [script, folder], { extendEnv: true }))
+    const port = yield* handle.stdout.pipe(Stream.decodeText(), Stream.splitLines, Stream.runHead)
+    assert.strictEqual(port._tag, "Some")
+    return handle
+  })
+
+describe("embedded PostgreSQL", () => {
+  it.live("keeps its data from one start to the next, and ends with its scope", () =>
+    Effect.gen(function* () {
+      const folder = yield* privateFolder
+      const first = yield* Effect.gen(function* () {
+        const { url } = yield* startPostgres({ folder })
+        yield* query(url, "CREATE TABLE kept AS SELECT 42 AS n")
+        return yield* serverOf(folder)
+      }).pipe(Effect.scoped)
+      assert.isFalse(yield* isRunning(first))
+      const { url } = yield* startPostgres({ folder })
+      assert.deepStrictEqual(yield* query(url, "SELECT n FROM kept"), [{ n: 42 }])
+    }).pipe(Effect.scoped, Effect.provide(services))
+  )
+
+  it.live("listens on loopback alone, asks for its password, and forces to disk unless told otherwise", () =>
+    Effect.gen(function* () {
+      const folder = yield* privateFolder
+      const fs = yield* FileSystem.FileSystem
+      const path = yield* Path.Path
+      const { port, url } = yield* startPostgres({ folder, port: 0 })
+      const settings = yield* query(
+        url,
+        `SELECT current_setting('listen_addresses') AS hosts, current_setting('unix_socket_directories') AS sockets,
+           current_setting('fsync') AS fsync, current_setting('port')::int AS port`
+      )
+      assert.deepStrictEqual(settings, [{ hosts: "127.0.0.1", sockets: "", fsync: "on", port }])
+      const stranger = new URL(Redacted.value(url))
+      stranger.password = "guess"
+      const refused = yield* Effect.flip(query(Redacted.make(stranger.href), "SELECT 1"))
+      assert.strictEqual(refused.reason._tag, "AuthenticationError")
+      const mode = (yield* fs.stat(path.join(folder, "password"))).mode & 0o777
+      assert.strictEqual(mode, 0o600)
+    }).pipe(Effect.scoped, Effect.provide(services))
+  )
+
+  it.live("one folder has one server: the second starter is refused while the first one lives", () =>
+    Effect.gen(function* () {
+      const folder = yield* privateFolder
+      yield* startPostgres({ folder, durable: false })
+      const error = yield* Effect.flip(startPostgres({ folder, durable: false }))
+      assert.strictEqual(error.reason, "InUse")
+      assert.isTrue(yield* isRunning(yield* serverOf(folder)))
+    }).pipe(Effect.scoped, Effect.provide(services))
+  )
+
+  it.live("a server whose starter was killed is stopped, and its data is there", () =>
+    Effect.gen(function* () {
+      const folder = yield* privateFolder
+      const left = yield* Effect.gen(function* () {
+        const handle = yield* holder(folder)
+        const server = yield* serverOf(folder)
+        yield* handle.kill({ killSignal: "SIGKILL" })
+        return server
+      }).pipe(Effect.scoped)
+      assert.isTrue(yield* isRunning(left))
+      const { url } = yield* startPostgres({ folder, durable: false })
+      assert.isFalse(yield* isRunning(left))
+      assert.deepStrictEqual(yield* query(url, "SELECT 1 AS n"), [{ n: 1 }])
+    }).pipe(Effect.scoped, Effect.provide(services))
+  )
+
+  it.live("an initialisation that was cut off is begun again", () =>
+    Effect.gen(function* () {
+      const folder = yield* privateFolder
+      const fs = yield* FileSystem.FileSystem
+      const path = yield* Path.Path
+      yield* fs.makeDirectory(path.join(folder, "data.new", "base"), { recursive: true })
+      yield* fs.writeFileString(path.join(folder, "data.new", "PG_VERSION"), "18\n")
+      const { url } = yield* startPostgres({ folder, durable: false })
+      assert.deepStrictEqual(yield* query(url, "SELECT 1 AS n"), [{ n: 1 }])
+    }).pipe(Effect.scoped, Effect.provide(services))
+  )
+
+  it.live("a start that fails says what the server said", () =>
+    Effect.gen(function* () {
+      const folder = yield* privateFolder
+      const fs = yield* FileSystem.FileSystem
+      const path = yield* Path.Path
+      yield* Effect.scoped(startPostgres({ folder, durable: false }))
+      yield* fs.writeFileString(path.join(folder, "data", "postgresql.conf"), "no_such_setting = 1\n")
+      const error = yield* Effect.flip(startPostgres({ folder, durable: false }))
+      assert.strictEqual(error.reason, "StartFailed")
+      assert.include(error.message, "no_such_setting")
+    }).pipe(Effect.scoped, Effect.provide(services))
+  )
+})
