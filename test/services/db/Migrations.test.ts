@@ -104,7 +104,5 @@ describe("statements of a script", () => {
       ["CREATE FUNCTION f() AS $$ BEGIN; END; $$", "CREATE FUNCTION g() AS $x$ a; $$ b; $x$"]
     ]
   ]
-  for (const [script, statements] of cases) {
-    it(JSON.stringify(script), () => assert.deepStrictEqual(statementsOf(script), statements))
-  }
+  it.each(cases)("%j", (script, statements) => assert.deepStrictEqual(statementsOf(script), statements))
 })
