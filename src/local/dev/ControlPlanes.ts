@@ -14,6 +14,7 @@ import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
+import * as Semaphore from "effect/Semaphore"
 import * as HttpClient from "effect/http/HttpClient"
 import { freePort } from "../fly/process/Ports.ts"
 import { DataFolder } from "./DataFolder.ts"
@@ -54,9 +55,11 @@ const make = (options: ControlPlanesOptions) =>
     const fs = yield* FileSystem.FileSystem
     const http = yield* HttpClient.HttpClient
     const running = yield* Ref.make<ReadonlyMap<string, Instance & { readonly mark: ProcessMark }>>(new Map())
+    const turn = yield* Semaphore.make(1)
+    /** What is written is never older than what was written before. */
     const changed = Effect.flatMap(Ref.get(running), (all) =>
       folder.noteChildren([...all.values()].map((instance) => instance.mark))
-    )
+    ).pipe(turn.withPermits(1))
 
     /** One life of an instance: returns when the process has ended. */
     const life = (id: string, port: number, first: Deferred.Deferred<void, NotStarted>) =>

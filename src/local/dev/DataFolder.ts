@@ -8,6 +8,7 @@ import * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
 import * as Path from "effect/Path"
 import * as Schema from "effect/Schema"
+import * as Semaphore from "effect/Semaphore"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import { isAlive, markOf, ProcessMark, terminate } from "./ProcessMark.ts"
 
@@ -46,13 +47,14 @@ const make = (folder: string) =>
 
     yield* fs.makeDirectory(at("logs"), { recursive: true, mode: 0o700 }).pipe(Effect.mapError(broken(root)))
 
-    /** Written beside and renamed over, so that a reader never sees half a file. */
+    const turn = yield* Semaphore.make(1)
+    /** Written beside and renamed over, so that a reader never sees half a file; one at a time. */
     const write = (name: string, text: string) =>
       Effect.gen(function* () {
         const temporary = at(`${name}.new`)
         yield* fs.writeFileString(temporary, text, { mode: 0o600 })
         yield* fs.rename(temporary, at(name))
-      }).pipe(Effect.mapError(broken(at(name))))
+      }).pipe(Effect.mapError(broken(at(name))), turn.withPermits(1))
 
     const read = <A>(name: string, schema: Schema.Codec<A, string>) =>
       fs.readFileString(at(name)).pipe(
