@@ -3,6 +3,7 @@ import * as NodeServices from "@effect/platform-node/NodeServices"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as FileSystem from "effect/FileSystem"
+import { FlyWorld } from "../../../src/local/fly/FlyWorld.ts"
 import { LocalMachines } from "../../../src/local/fly/LocalMachines.ts"
 import {
   api,
@@ -339,6 +340,11 @@ it.live("a volume without a machine is a folder that goes after its day", () =>
       yield* eventually("is there", Effect.orDie(fs.exists(`${dataDir}/volumes/${id}`)))
       yield* api("DELETE", `${volumes}/${id}`)
       assert.isTrue(yield* fs.exists(`${dataDir}/volumes/${id}`))
+      yield* (yield* FlyWorld).advance(24 * 3_600_000)
+      yield* eventually(
+        "is gone",
+        Effect.map(Effect.orDie(fs.exists(`${dataDir}/volumes/${id}`)), (there) => !there)
+      )
     }).pipe(Effect.provide(layerAt(dataDir)))
   }).pipe(Effect.provide(NodeServices.layer))
 )
