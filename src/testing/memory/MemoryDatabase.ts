@@ -45,8 +45,9 @@ export class MemoryDatabase extends Context.Service<
     readonly sessions: MemorySessions
     /** Runs the body at one moment of the database's time. */
     atomically<A>(body: (now: number) => A): Effect.Effect<A>
-    /** Within a body: writes a transition's rows and tells the subscribers. */
+    /** Within a body: writes a transition's rows; subscribers are told when the body is over. */
     apply(written: Written, now: number): void
+    /** Likewise, without a transition. */
     notify(projectId: ProjectId): void
     readonly changes: Stream.Stream<Change>
     /** As if every listener's connection had been lost and come back. */
@@ -61,11 +62,18 @@ export class MemoryDatabase extends Context.Service<
       const tables = new MemoryTables()
       const hub = yield* PubSub.sliding<Message>({ capacity: changesKept })
       let published = 0
-      const publish = (change: Change) => {
+      const pending: Array<Message> = []
+      const notify = (change: Change) => {
         published += 1
-        PubSub.publishUnsafe(hub, { at: published, change })
+        pending.push({ at: published, change })
       }
-      const atomically = <A>(body: (now: number) => A) => Effect.sync(() => body(clock.currentTimeMillisUnsafe()))
+      // Publishing may run a waiting subscriber at once, which must not see the middle of a transaction.
+      const atomically = <A>(body: (now: number) => A) =>
+        Effect.suspend(() => {
+          const result = body(clock.currentTimeMillisUnsafe())
+          const messages = pending.splice(0)
+          return messages.length === 0 ? Effect.succeed(result) : Effect.as(PubSub.publishAll(hub, messages), result)
+        }).pipe(Effect.uninterruptible)
 
       const changes = Stream.unwrap(
         Effect.gen(function* () {
@@ -87,11 +95,11 @@ export class MemoryDatabase extends Context.Service<
         atomically,
         apply: (written, now) => {
           tables.write(written, now)
-          publish({ _tag: "Changed", projectId: written.project.projectId })
+          notify({ _tag: "Changed", projectId: written.project.projectId })
         },
-        notify: (projectId) => publish({ _tag: "Changed", projectId }),
+        notify: (projectId) => notify({ _tag: "Changed", projectId }),
         changes,
-        dropListeners: Effect.sync(() => publish(resync)),
+        dropListeners: atomically(() => notify(resync)),
         snapshot: atomically((now) => ({
           now,
           projects: new Map(tables.projects),
