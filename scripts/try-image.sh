@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # Runs the steps of the Dockerfile without Docker: every stage in an empty folder that stands for /app, COPY from the
-# files that .dockerignore lets through, RUN with this machine's node and npm. Then starts both images' CMD for a moment.
+# files that .dockerignore lets through, RUN with this machine's npm and the Node of devDependencies. Then starts both images' CMD for a moment.
 #
 #   scripts/try-image.sh [--keep]
 set -euo pipefail
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 work=$(mktemp -d)
+# The Node of the image, also where the system has an older one.
+export PATH=$root/node_modules/.bin:$PATH
 [[ "${1:-}" == "--keep" ]] && echo "in $work" || trap 'rm -rf "$work"' EXIT
 
 allowed() { grep -qxF "!${1%%/*}" "$root/.dockerignore"; }
