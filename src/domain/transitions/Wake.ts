@@ -155,7 +155,10 @@ export const commitActive = (
     machines: [
       serving,
       ...beside.map((other) => discarded(other, now)),
-      ...(forkedFrom === undefined ? [] : [{ ...discarded(forkedFrom, now), released: true }])
+      // What a fork was made of is safe in it. What was lost is not in a snapshot: its volume stays if it ever returns.
+      ...(forkedFrom === undefined
+        ? []
+        : [{ ...discarded(forkedFrom, now), released: forkedFrom.released || !project.dataUnavailable }])
     ],
     archives: [],
     events: [event(rehosts ? "rehosted" : "woken", after, { machine, region: row.region })]

@@ -103,8 +103,9 @@ export class Projects extends Context.Service<
     renew(lease: Lease, leaseMs: number): Effect.Effect<boolean, StoreError>
     /**
      * creating/waking/rehosting → active, dirty, none; last_active_at is now; attempts cleared; the machine row becomes
-     * (stays) assigned and `served`; the project's other rows with generations up to this one are discarded (after a
-     * rehost onto a fork the old row is also `released`). Null: the lease is lost or the row is not assignable.
+     * (stays) assigned and `served`; the project's other rows with generations up to this one are discarded. After a
+     * rehost onto a fork the old row is also `released`; not where data was unavailable: what is served then was made
+     * of a snapshot, and the lost volume stays if it returns. Null: the lease is lost or the row is not assignable.
      */
     commitActive(input: {
       readonly lease: Lease
@@ -165,7 +166,7 @@ export class Projects extends Context.Service<
 
     /**
      * active/suspended (none, or rehosting with an expired lease), machine as expected → rehosting, generation + 1.
-     * Refuses while `nextAttemptAt` is ahead or data is unavailable, unless `force`.
+     * Refuses while `nextAttemptAt` is ahead or data is unavailable, unless `force` or where it takes over.
      */
     beginRehost(input: {
       readonly projectId: ProjectId

@@ -224,6 +224,20 @@ export const rehostContract = (harness: StoreHarness) => {
         assert.strictEqual(view?.project.attempts, 0)
       }))
 
+    test("ends with a snapshot as well; the lost row stays unreleased, for it may hold more", () =>
+      Effect.gen(function* () {
+        const projects = yield* Projects
+        const { machine } = yield* given.unavailable("red")
+        const { lease } = yield* given.rehosting("red", machine.name, true)
+        const restored = yield* given.cold(lease, "snapshot1")
+        const view = given.present(yield* projects.commitActive({ lease, machine: restored }))
+        assert.strictEqual(view.project.dataUnavailable, false)
+        assert.strictEqual(view.project.machine, restored)
+        const old = yield* given.rowOf(machine.name)
+        assert.strictEqual(old.status, "discarded")
+        assert.strictEqual(old.released, false)
+      }))
+
     test("recover from the archive: → dormant and clean; the lost row stays unreleased", () =>
       Effect.gen(function* () {
         yield* given.dormant("red", "red-1")

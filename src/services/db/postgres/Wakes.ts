@@ -96,13 +96,15 @@ export const makeWakes = (sql: SqlClient.SqlClient, find: Find): Wakes => {
       ),
       beside AS (
         UPDATE valet.machines m
-        SET ${f.discards}, released = m.released OR m.name IS NOT DISTINCT FROM held.machine
+        SET ${f.discards}, released = m.released
+            OR (m.name IS NOT DISTINCT FROM held.machine AND NOT held.data_unavailable)
         FROM after JOIN held USING (project_id)
         WHERE m.project = after.project_id AND m.name <> after.machine AND m.status IN ('provisioning', 'assigned')
       ),
       forked_from AS (
         UPDATE valet.machines m SET released = true FROM after JOIN held USING (project_id)
         WHERE m.name = held.machine AND m.name <> after.machine AND m.status = 'discarded'
+          AND NOT held.data_unavailable
       ),
       written AS (
         INSERT INTO valet.events (project_id, at, kind, generation, detail)
