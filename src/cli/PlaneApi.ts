@@ -33,7 +33,7 @@ const fromProblem = (error: { readonly code: string }): ApiFailure => {
     Predicate.hasProperty(error, "retry_after_seconds") && typeof error.retry_after_seconds === "number"
       ? `; try again in ${error.retry_after_seconds} s`
       : ""
-  const said = [advice[error.code] ?? error.code.replaceAll("_", " "), detail].filter((text) => text !== "").join(": ")
+  const said = advice[error.code] ?? [error.code.replaceAll("_", " "), detail].filter((text) => text !== "").join(": ")
   return new ApiFailure({ code: error.code, detail: `${said}${wait}` })
 }
 

@@ -83,11 +83,16 @@ const fly = ({ fly }: PlaneConfigValue) =>
     "Fly",
     "make a deploy token for the app of the project machines: `fly tokens create deploy -a $VALET_FLY_APP`, and see that VALET_FLY_APP names it",
     Effect.gen(function* () {
+      // The client retries what can't be reached; whoever waits for a doctor wants to know at once.
+      yield* Effect.mapError(
+        HttpClient.head(fly.apiUrl),
+        () => new Unexpected({ detail: `nothing answers at ${fly.apiUrl} (VALET_FLY_API_URL)` })
+      )
       const machines = yield* (yield* Fly).listMachines
       const volumes = yield* (yield* Fly).listVolumes
       return ok("Fly", `app ${fly.app}: ${machines.length} machines, ${volumes.length} volumes`)
     })
-  ).pipe(Effect.provide(layerFly))
+  ).pipe(Effect.provide([layerFly, NodeHttpClient.layerUndici]))
 
 /** Fly's answers carry a date; R2 refuses signatures that are 15 minutes off. */
 const clock = ({ fly }: PlaneConfigValue) =>
@@ -145,6 +150,7 @@ const machineUrl = (config: PlaneConfigValue) =>
     "is this run inside Fly's private network, and is VALET_MACHINE_URL right?",
     Effect.gen(function* () {
       const { listMachines } = yield* Fly
+      yield* Effect.mapError(HttpClient.head(config.fly.apiUrl), () => new Unexpected({ detail: "Fly can't be asked" }))
       const started = (yield* listMachines).find(
         ({ state, metadata }) => state === "started" && metadata[metadataKeys.name] !== undefined
       )
@@ -157,7 +163,11 @@ const machineUrl = (config: PlaneConfigValue) =>
       return ok("machines", `${started.id} answers: ${health.status}`)
     })
   ).pipe(
-    Effect.provide([layerFly, layerMachines.pipe(Layer.provide(SecureRandom.layerWebCrypto))]),
+    Effect.provide([
+      layerFly,
+      NodeHttpClient.layerUndici,
+      layerMachines.pipe(Layer.provide(SecureRandom.layerWebCrypto))
+    ]),
     Effect.map((found) =>
       found.outcome === "failed" && !config.onFly
         ? warning(found.check, found.detail, "machines are reached over Fly's private network only: run this there too")
