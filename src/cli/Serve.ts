@@ -12,8 +12,8 @@ export const serveCommand = Command.make(
       Flag.withDefault(false)
     ),
     drain: duration("drain").pipe(
-      Flag.withDescription("How long requests in flight may take after SIGTERM (10s)"),
-      Flag.withDefault(10_000)
+      Flag.withDescription("How long requests in flight may take after SIGTERM (5s)"),
+      Flag.withDefault(5_000)
     )
   },
   Effect.fnUntraced(function* ({ migrate, drain }) {

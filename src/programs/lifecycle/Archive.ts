@@ -27,7 +27,7 @@ import { whileMoving } from "./Configure.ts"
 import { raising } from "./Generation.ts"
 import { lost, withLease } from "./Lease.ts"
 import { begunWithMachine, mineAfterAll } from "./Begin.ts"
-import { archiveLimitMs, backoffMs, coldAnswerMs, leaseMs, machineStartMs } from "./limits.ts"
+import { archiveLimitMs, backoffMs, coldAnswerMs, leaseMs, machineCallMs, machineStartMs } from "./limits.ts"
 import type { Step } from "./Steps.ts"
 import { brief, runSteps } from "./Steps.ts"
 import { unseal } from "./Unseal.ts"
@@ -157,7 +157,10 @@ const abort = (state: State, cause: Cause.Cause<unknown>) =>
       backoffMs: busy !== null || interrupted ? null : backoffMs(state.project.attempts + 4),
       error: busy === null ? brief(cause) : `busy: ${busy.connections} connections, idle for ${busy.idleSeconds} s`
     })
-    if (view !== null && state.r2Key !== null && busy === null) yield* unseal(view)
+    if (view !== null && state.r2Key !== null && busy === null) {
+      // An instance that stops has little time; a server that stays sealed is unsealed by its next request.
+      yield* unseal(view, interrupted ? 1_000 : machineCallMs)
+    }
   }).pipe(Effect.catch((error) => Effect.logWarning("archive not given back, its lease will expire", error)))
 
 type Failure = Effect.Error<

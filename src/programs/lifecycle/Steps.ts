@@ -37,8 +37,8 @@ export const StepHook = Context.Reference<
   (operation: string, step: string) => <A, E, R>(run: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 >("valet/StepHook", { defaultValue: () => () => (run) => run })
 
-/** An undo that takes longer is left to the next pass of recovery. */
-const undoLimitMs = 15_000
+/** An undo that takes longer is left to the next pass of recovery; an instance that stops has less time. */
+const undoLimitMs = { failed: 15_000, interrupted: 2_000 } as const
 
 export interface Done<S> {
   readonly state: S
@@ -59,7 +59,7 @@ export const runSteps = <S, E, R>(
     const unwind = (cause: Cause.Cause<E | StepTimeout>) =>
       Effect.forEach(undos.toReversed(), (undo) => undo(cause), { discard: true }).pipe(
         Effect.timeoutOrElse({
-          duration: undoLimitMs,
+          duration: Cause.hasInterruptsOnly(cause) ? undoLimitMs.interrupted : undoLimitMs.failed,
           orElse: () => Effect.logWarning(`${operation}: undo took too long, left to recovery`)
         }),
         Effect.catchDefect((defect) => Effect.logError(`${operation}: undo died`, defect))

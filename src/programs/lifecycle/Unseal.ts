@@ -7,19 +7,19 @@ import type { ProjectView } from "../../services/db/Projects.ts"
 import { MachineClient } from "../../services/machine/MachineClient.ts"
 import { machineCallMs } from "./limits.ts"
 
-export const unsealNow = (view: ProjectView) =>
+export const unsealNow = (view: ProjectView, limitMs = machineCallMs) =>
   Effect.gen(function* () {
     if (view.machine === null || view.project.operation !== "none") return
     yield* (yield* MachineClient).unseal(
       view.machine,
       { project_uid: view.project.uid, generation: view.project.generation },
-      { limitMs: machineCallMs }
+      { limitMs }
     )
   })
 
 /** Best effort: a server that stays sealed sends its requests back, and the router unseals it then. */
-export const unseal = (view: ProjectView) =>
-  unsealNow(view).pipe(
+export const unseal = (view: ProjectView, limitMs = machineCallMs) =>
+  unsealNow(view, limitMs).pipe(
     Effect.catch((error) =>
       Effect.logWarning("not unsealed, its next request will", { projectId: view.project.projectId, error })
     )
