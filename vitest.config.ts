@@ -8,6 +8,7 @@ export default defineConfig({
     fakeTimers: { toFake: [] },
     testTimeout: 60_000,
     hookTimeout: 60_000,
-    maxWorkers: 2
+    maxWorkers: 2,
+    reporters: ["default", "./test/support/ClosingLine.ts"]
   }
 })
