@@ -12,6 +12,7 @@ import type { PlaneConfigValue } from "../config/PlaneConfig.ts"
 import { PlaneConfig } from "../config/PlaneConfig.ts"
 import { defaultCreateWindows } from "../domain/RateLimit.ts"
 import { FlyWorld } from "../local/fly/FlyWorld.ts"
+import type { HostAction } from "../local/fly/model/FlyState.ts"
 import { Signals } from "../programs/background/Signals.ts"
 import { Identity } from "../programs/Identity.ts"
 import { layerLifecycle } from "../programs/lifecycle/LifecycleLive.ts"
@@ -95,6 +96,26 @@ const layerHosts = Layer.effectDiscard(
   })
 )
 
+/** What a volume holds follows it into its forks and snapshots. */
+const copyVolumes =
+  (machines: FakeMachines["Service"]) =>
+  (action: HostAction): Effect.Effect<void> => {
+    switch (action._tag) {
+      case "VolumeCreated":
+        return action.from === null
+          ? Effect.void
+          : machines.forkVolume("volume" in action.from ? action.from.volume : action.from.snapshot, action.volumeId)
+      case "SnapshotTaken":
+        return machines.forkVolume(action.volumeId, action.snapshotId)
+      case "VolumeGone":
+        return machines.destroyVolume(action.volumeId)
+      case "SnapshotGone":
+        return machines.destroyVolume(action.snapshotId)
+      default:
+        return Effect.void
+    }
+  }
+
 export interface TestPlaneOptions {
   readonly config?: (defaults: PlaneConfigValue) => PlaneConfigValue
   readonly fly?: FlyMemory.MemoryOptions
@@ -105,13 +126,13 @@ export interface TestPlaneOptions {
 /** The services beneath the programs. */
 export const layerTestServices = (options: TestPlaneOptions = {}) => {
   const config = Layer.succeed(PlaneConfig, options.config?.(testConfig) ?? testConfig)
-  const base = Layer.mergeAll(
-    layerKeys,
-    options.stores ?? layerMemoryStores,
-    FlyMemory.layer({ seed: 1, ...options.fly }),
-    MemoryR2.layer
-  ).pipe(Layer.provideMerge(Layer.mergeAll(config, layerSeededRandom)))
-  return layerHosts.pipe(Layer.provideMerge(layerFakeMachines), Layer.provideMerge(base))
+  const base = Layer.mergeAll(layerKeys, options.stores ?? layerMemoryStores, MemoryR2.layer).pipe(
+    Layer.provideMerge(Layer.mergeAll(config, layerSeededRandom))
+  )
+  const layerFly = Layer.unwrap(
+    Effect.map(FakeMachines, (machines) => FlyMemory.layer({ seed: 1, host: copyVolumes(machines), ...options.fly }))
+  )
+  return layerHosts.pipe(Layer.provideMerge(layerFly), Layer.provideMerge(layerFakeMachines), Layer.provideMerge(base))
 }
 
 /** Everything but the loops: a test runs their passes itself, or adds `layerLoops`. */

@@ -8,7 +8,6 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as TestClock from "effect/testing/TestClock"
-import type { ProjectId } from "../../src/domain/ProjectId.ts"
 import { FlyWorld } from "../../src/local/fly/FlyWorld.ts"
 import { sweep } from "../../src/programs/dormancy/Sweep.ts"
 import { archive } from "../../src/programs/lifecycle/Archive.ts"
@@ -22,7 +21,7 @@ import { FakeMachines } from "../../src/testing/machine/FakeMachines.ts"
 import type { Fault } from "../../src/testing/MemoryR2.ts"
 import { MemoryR2 } from "../../src/testing/MemoryR2.ts"
 import { layerTestPlane } from "../../src/testing/TestPlane.ts"
-import { atRest, lose, newProject, rest, settled } from "./support.ts"
+import { atRest, lose, newProject, read, rest, settled, viewOf } from "./support.ts"
 
 /** A plane whose database loses the answer of each named operation once, and is out of reach for renewals at will. */
 const plane = (lost: ReadonlyArray<string> = [], renewals: { deaf: boolean } = { deaf: false }) => {
@@ -36,22 +35,6 @@ const plane = (lost: ReadonlyArray<string> = [], renewals: { deaf: boolean } = {
     config: (defaults) => ({ ...defaults, create: { windows: "off", public: true } })
   }).pipe(Layer.provide(Layer.succeed(StoreFaults, faults)))
 }
-
-const viewOf = (id: ProjectId) =>
-  Effect.flatMap(Projects, (projects) => Effect.map(projects.find(id), Option.getOrThrow))
-
-const read = (id: ProjectId) =>
-  Effect.gen(function* () {
-    const woken = yield* settled(
-      Effect.flatMap(Lifecycle, (lifecycle) => lifecycle.wake(id, { deadlineMs: 120_000, force: true }))
-    )
-    const answer = yield* (yield* FakeMachines).request({
-      machineId: woken.view.machine?.machineId ?? "",
-      projectId: id,
-      document: "kept"
-    })
-    return answer._tag === "Acknowledged" ? answer.value : answer._tag
-  })
 
 describe("an answer of the database that was lost", () => {
   for (const operation of [

@@ -1,7 +1,9 @@
 import { assert } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
 import * as TestClock from "effect/testing/TestClock"
+import type { ProjectId } from "../../src/domain/ProjectId.ts"
 import { FlyWorld } from "../../src/local/fly/FlyWorld.ts"
 import type { HostLoss } from "../../src/local/fly/model/Hosts.ts"
 import { loseHost } from "../../src/local/fly/model/Hosts.ts"
@@ -49,6 +51,23 @@ export const newProject = Effect.gen(function* () {
   assert.strictEqual(written._tag, "Acknowledged")
   return id
 })
+
+export const viewOf = (id: ProjectId) =>
+  Effect.flatMap(Projects, (projects) => Effect.map(projects.find(id), Option.getOrThrow))
+
+/** The document `kept`, through a wake where one is needed. */
+export const read = (id: ProjectId) =>
+  Effect.gen(function* () {
+    const woken = yield* settled(
+      Effect.flatMap(Lifecycle, (lifecycle) => lifecycle.wake(id, { deadlineMs: 120_000, force: true }))
+    )
+    const answer = yield* (yield* FakeMachines).request({
+      machineId: woken.view.machine?.machineId ?? "",
+      projectId: id,
+      document: "kept"
+    })
+    return answer._tag === "Acknowledged" ? answer.value : answer._tag
+  })
 
 /** The host of a machine fails. */
 export const lose = (machineId: string, loss: HostLoss) =>

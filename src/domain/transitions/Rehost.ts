@@ -30,7 +30,8 @@ export const beginRehost = (
   if (!isAwake(project) || project.machine !== input.machine) return null
   const takesOver = project.operation === "rehosting" && leaseExpired(project, now)
   if (project.operation !== "none" && !takesOver) return null
-  if (input.force !== true && (project.dataUnavailable || !reached(project.nextAttemptAt, now))) return null
+  const mayBegin = takesOver || input.force === true
+  if (!mayBegin && (project.dataUnavailable || !reached(project.nextAttemptAt, now))) return null
   const machine = machines.find((row) => row.name === input.machine)
   if (machine === undefined) return null
   const after = begun(project, "rehosting", input, now)

@@ -13,6 +13,7 @@ import type { Lease, Project } from "../../domain/Project.ts"
 import { Machines } from "../../services/db/Machines.ts"
 import type { ProjectView } from "../../services/db/Projects.ts"
 import { Projects } from "../../services/db/Projects.ts"
+import { Fly } from "../../services/fly/Fly.ts"
 import { FlyError, Transient } from "../../services/fly/FlyError.ts"
 import { MachineClient } from "../../services/machine/MachineClient.ts"
 import { Signals } from "../background/Signals.ts"
@@ -28,7 +29,7 @@ import { coldMachine, provision } from "./Provision.ts"
 import type { Step } from "./Steps.ts"
 import { brief, runSteps } from "./Steps.ts"
 
-/** Neither the machine nor its volume exists any more, confirmed. */
+/** Neither the machine nor its volume exists any more, confirmed; or the volume is blank. */
 export class DataGone extends Schema.TaggedError<DataGone>()("DataGone", { detail: Schema.String }) {
   override get message() {
     return this.detail
@@ -49,10 +50,23 @@ interface State {
   readonly view: ProjectView | null
 }
 
+/** A migration keeps the machine's id and changes its volume's: the ledger follows before anything is decided. */
+const followed = Effect.fnUntraced(function* (row: MachineRow) {
+  if (row.machineId === null) return row
+  const machine = yield* (yield* Fly)
+    .getMachine(row.machineId)
+    .pipe(Effect.catchReason("FlyError", "NotFound", () => Effect.succeed(null)))
+  if (machine === null || machine.volumeId === null || machine.volumeId === row.volumeId) return row
+  const { volumeId, privateIp } = machine
+  yield* (yield* Machines).observe([{ machineId: row.machineId, state: null, volumeId, privateIp }])
+  return { ...row, volumeId, privateIp: privateIp ?? row.privateIp }
+})
+
 /** A fork or a snapshot needs nothing of the old machine; a rehost in place first has it gone for certain. */
-const clear = Effect.fnUntraced(function* (state: State) {
-  if (state.source !== null) return state
-  const { old } = state
+const clear = Effect.fnUntraced(function* (before: State) {
+  if (before.source !== null) return before
+  const old = yield* followed(before.old)
+  const state = { ...before, old }
   if (old.volumeId === null || (yield* volumeGone(old.volumeId))) {
     if (yield* destroyed(old)) {
       return yield* new DataGone({ detail: `machine and volume of ${old.name} are gone` })
@@ -90,9 +104,19 @@ const make = Effect.fnUntraced(function* (state: State) {
   return { ...state, next: yield* elsewhere({ sourceVolumeId: next.volumeId }) }
 })
 
-/** Without restore: the data is there. A fork of a sealed volume is sealed, so it is opened with this generation. */
+/**
+ * Without restore: the data is there, and the server says so before it is configured, because it would begin an empty
+ * project on a blank volume. A fork of a sealed volume is sealed, so it is opened with this generation.
+ */
 const settle = Effect.fnUntraced(function* (state: State) {
   const next = state.next ?? state.old
+  const { project_id } = yield* (yield* MachineClient).health(next, { limitMs: coldAnswerMs })
+  if (project_id !== state.project.projectId) {
+    const detail = `the volume of ${next.name} holds ${project_id === null ? "no project" : "another project"}`
+    return next.name === state.old.name
+      ? yield* new DataGone({ detail })
+      : yield* new FlyError({ operation: "rehost", reason: new Transient({ detail }) })
+  }
   yield* configure(state.holder, state.project, next, { archive: null, answerMs: coldAnswerMs })
   const lease = yield* Ref.get(state.holder)
   yield* (yield* MachineClient).unseal(

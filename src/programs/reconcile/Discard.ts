@@ -11,9 +11,10 @@ import type { MachineRow } from "../../domain/Machine.ts"
 import { volumeMayGo } from "../../domain/Machine.ts"
 import { Archives } from "../../services/db/Archives.ts"
 import { Machines } from "../../services/db/Machines.ts"
+import { Projects } from "../../services/db/Projects.ts"
 import type { FlyMachine, FlyVolume } from "../../services/fly/Fly.ts"
 import { Fly } from "../../services/fly/Fly.ts"
-import { Conflict, FlyError } from "../../services/fly/FlyError.ts"
+import { Conflict, FlyError, Transient } from "../../services/fly/FlyError.ts"
 import { R2 } from "../../services/r2/R2.ts"
 import { brief } from "../lifecycle/Steps.ts"
 
@@ -57,6 +58,19 @@ const destroyVolume = (volumeId: string) =>
     yield* fly.deleteVolume(volumeId)
   })
 
+/** A fork is filled from its source for a while, and until then the source is the only whole copy. */
+const filling = new Set(["hydrating", "restoring", "recovering"])
+const notFilledFrom = (row: MachineRow) =>
+  Effect.gen(function* () {
+    const view = row.project === null ? null : Option.getOrNull(yield* (yield* Projects).find(row.project))
+    const successor = view?.machine?.volumeId ?? null
+    if (!row.served || successor === null) return
+    const { state } = yield* (yield* Fly).getVolume(successor)
+    if (!filling.has(state)) return
+    const detail = `the project's new volume ${successor} is still ${state}`
+    return yield* new FlyError({ operation: "deleteVolume", reason: new Transient({ detail }) })
+  })
+
 const emptyRow = (listing: Listing) => (row: MachineRow) =>
   Effect.gen(function* () {
     const machines = yield* Machines
@@ -72,6 +86,7 @@ const emptyRow = (listing: Listing) => (row: MachineRow) =>
         keptLookAgainMs
       )
     }
+    yield* notFilledFrom(row)
     // A migration changes a volume's id, a repeated create makes two of one name: all of them are this row's.
     const volumes = new Set([
       ...(row.volumeId === null ? [] : [row.volumeId]),

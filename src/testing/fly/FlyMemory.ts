@@ -18,7 +18,7 @@ import type { Call, Operation } from "../../local/fly/model/Operations.ts"
 import type { Refusal } from "../../local/fly/model/Refusal.ts"
 import { listSnapshots } from "../../local/fly/model/Snapshots.ts"
 import * as Volumes from "../../local/fly/model/Volumes.ts"
-import type { FlyMachine, FlySnapshot, FlyVolume } from "../../services/fly/Fly.ts"
+import type { CreateMachine, FlyMachine, FlySnapshot, FlyVolume } from "../../services/fly/Fly.ts"
 import { Fly } from "../../services/fly/Fly.ts"
 import type { Effects } from "../../services/fly/FlyAnswer.ts"
 import { reasonOf, reasonOfTransport } from "../../services/fly/FlyAnswer.ts"
@@ -142,6 +142,18 @@ const make = Effect.fnUntraced(function* (app: string) {
     return yield* new FlyError({ operation: "waitMachine", reason })
   })
 
+  /** Exactly once, as the live client's: what has the name already is taken, if it is what was asked for. */
+  const adopted = (input: CreateMachine) => (error: FlyError) => {
+    const { reason } = error
+    if (reason._tag !== "Conflict" || reason.existingId === null) return Effect.fail(error)
+    return call("getMachine", { target: reason.existingId }, Machines.getMachine(app, reason.existingId), read).pipe(
+      Effect.filterOrFail(
+        ({ name, config }) => name === input.name && config.mounts?.[0]?.volume === input.config.mounts[0]?.volume,
+        () => error
+      )
+    )
+  }
+
   const read = { effects: "read" } as const
   const repeatable = { effects: "repeatable", bound: true } as const
 
@@ -187,7 +199,7 @@ const make = Effect.fnUntraced(function* (app: string) {
             ...(input.skipLaunch === undefined ? {} : { skipLaunch: input.skipLaunch })
           }),
           { effects: "once", bound: input.config.mounts.length > 0 }
-        ),
+        ).pipe(Effect.catch(adopted(input))),
         machineOf
       ),
     updateMachine: (id, config) =>

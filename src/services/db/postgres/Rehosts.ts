@@ -22,8 +22,8 @@ export const makeRehosts = (sql: SqlClient.SqlClient, find: Find): Rehosts => {
       WITH ${f.held(sql`
         project_id = ${input.projectId} AND state IN ('active', 'suspended') AND machine = ${input.machine}
         AND EXISTS (SELECT FROM valet.machines m WHERE m.name = machine)
-        AND (operation = 'none' OR (operation = 'rehosting' AND ${f.leaseExpired}))
-        AND (${input.force ?? false}::bool OR (NOT data_unavailable AND ${f.isDue}))`)},
+        AND ((operation = 'rehosting' AND ${f.leaseExpired})
+          OR (operation = 'none' AND (${input.force ?? false}::bool OR (NOT data_unavailable AND ${f.isDue}))))`)},
       ${f.after(f.begins("rehosting", input))},
       ${f.besideDiscarded(f.wasTakenOver)},
       ${f.uploadsDiscarded(f.wasTakenOver)},

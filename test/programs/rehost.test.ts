@@ -1,0 +1,190 @@
+/** A machine that is gone, a volume that moved, is full, blank or out of reach: the newest data is served, or none. */
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Random from "effect/Random"
+import * as TestClock from "effect/testing/TestClock"
+import { FlyWorld } from "../../src/local/fly/FlyWorld.ts"
+import { instantDelays } from "../../src/local/fly/model/FlyState.ts"
+import { migrate } from "../../src/local/fly/model/Hosts.ts"
+import { deleteMachine } from "../../src/local/fly/model/Machines.ts"
+import { createSnapshot } from "../../src/local/fly/model/Snapshots.ts"
+import { Lifecycle } from "../../src/programs/lifecycle/Lifecycle.ts"
+import { StepHook } from "../../src/programs/lifecycle/Steps.ts"
+import { discard } from "../../src/programs/reconcile/Discard.ts"
+import { Machines } from "../../src/services/db/Machines.ts"
+import { defaultApp } from "../../src/testing/fly/FlyMemory.ts"
+import { FakeMachines } from "../../src/testing/machine/FakeMachines.ts"
+import type { StoreFault } from "../../src/testing/memory/StoreFaults.ts"
+import { StoreFaults } from "../../src/testing/memory/StoreFaults.ts"
+import type { TestPlaneOptions } from "../../src/testing/TestPlane.ts"
+import { layerTestPlane } from "../../src/testing/TestPlane.ts"
+import { atRest, lose, newProject, read, rest, settled, viewOf } from "./support.ts"
+
+const plane = (options: TestPlaneOptions = {}) =>
+  layerTestPlane({ config: (defaults) => ({ ...defaults, create: { windows: "off", public: true } }), ...options })
+
+const heal = (id: Parameters<typeof viewOf>[0]) =>
+  settled(Effect.flatMap(Lifecycle, (lifecycle) => lifecycle.heal(id, "replay_failed", { deadlineMs: 20 * 60_000 })))
+
+const write = (id: Parameters<typeof viewOf>[0], value: string) =>
+  Effect.gen(function* () {
+    const machineId = (yield* viewOf(id)).machine?.machineId ?? ""
+    const answer = yield* (yield* FakeMachines).request({ machineId, projectId: id, document: "kept", write: value })
+    assert.strictEqual(answer._tag, "Acknowledged")
+  })
+
+/** Fly forgets the machine at once; its volume stays as it is. */
+const forget = (machineId: string) =>
+  Effect.gen(function* () {
+    const world = yield* FlyWorld
+    yield* world.apply(deleteMachine(defaultApp, machineId, undefined, true))
+    yield* TestClock.adjust("10 minutes")
+  })
+
+describe("a fork", () => {
+  it.effect("of a volume on a full host serves the same data; the source goes when the fork holds all of it", () =>
+    Effect.gen(function* () {
+      const world = yield* FlyWorld
+      const id = yield* newProject
+      const before = yield* viewOf(id)
+      yield* forget(before.machine?.machineId ?? "")
+      yield* world.inject({
+        match: { operation: "createMachine" },
+        times: 1,
+        fault: { kind: "capacity", status: 412 }
+      })
+      yield* heal(id)
+      const after = yield* viewOf(id)
+      assert.notStrictEqual(after.machine?.volumeId, before.machine?.volumeId)
+      assert.strictEqual(yield* read(id), "precious")
+      const state = (id: string | null | undefined) =>
+        Effect.map(world.state, ({ volumes }) => volumes[id ?? ""]?.state ?? "gone")
+      assert.strictEqual(yield* state(after.machine?.volumeId), "hydrating")
+      yield* settled(discard)
+      assert.strictEqual(yield* state(before.machine?.volumeId), "created", "what it is filled from stays")
+      yield* TestClock.adjust("2 hours")
+      yield* settled(discard)
+      assert.strictEqual(yield* state(before.machine?.volumeId), "pending_destroy")
+      yield* rest
+      yield* atRest
+    }).pipe(
+      Effect.provide(
+        plane({
+          fly: { params: { delays: { ...instantDelays, volumeCopyMs: 60 * 60_000 } } }
+        })
+      ),
+      Random.withSeed("fork")
+    )
+  )
+})
+
+describe("a volume", () => {
+  it.effect("that Fly moved to another host is followed before anything is called gone", () =>
+    Effect.gen(function* () {
+      const world = yield* FlyWorld
+      const id = yield* newProject
+      const machineId = (yield* viewOf(id)).machine?.machineId ?? ""
+      yield* world.apply(migrate(machineId))
+      yield* TestClock.adjust("1 second")
+      yield* (yield* FakeMachines).setFaults((_, target) =>
+        Effect.succeed(target === machineId ? { outcome: "unreachable" as const } : {})
+      )
+      yield* heal(id)
+      const after = yield* viewOf(id)
+      assert.deepStrictEqual([after.project.state, after.project.dataUnavailable], ["active", false])
+      assert.strictEqual(yield* read(id), "precious")
+    }).pipe(Effect.provide(plane()), Random.withSeed("moved"))
+  )
+
+  it.effect("without the project's data is never served as if it were the project's", () =>
+    Effect.gen(function* () {
+      const servers = yield* FakeMachines
+      const id = yield* newProject
+      const before = yield* viewOf(id)
+      yield* servers.destroyVolume(before.machine?.volumeId ?? "")
+      yield* forget(before.machine?.machineId ?? "")
+      yield* Effect.exit(heal(id))
+      const after = yield* viewOf(id)
+      assert.isTrue(after.project.dataUnavailable)
+    }).pipe(Effect.provide(plane()), Random.withSeed("blank"))
+  )
+})
+
+describe("a rehost", () => {
+  for (const kind of ["drop", "late"] as const) {
+    it.effect(`whose create of a machine had an unknown outcome (${kind}) goes on with that machine`, () =>
+      Effect.gen(function* () {
+        const world = yield* FlyWorld
+        const id = yield* newProject
+        yield* lose((yield* viewOf(id)).machine?.machineId ?? "", "machine")
+        yield* world.inject({
+          match: { operation: "createMachine" },
+          times: 1,
+          fault: kind === "drop" ? { kind, effect: "after" } : { kind, ms: 2_000 }
+        })
+        yield* Effect.exit(heal(id))
+        yield* TestClock.adjust("1 hour")
+        assert.strictEqual(yield* read(id), "precious")
+        yield* rest
+        yield* atRest
+      }).pipe(Effect.provide(plane()), Random.withSeed(`unknown ${kind}`))
+    )
+  }
+})
+
+describe("an operator's recovery from a snapshot", () => {
+  const lost = { failRehost: false }
+  const faults = (operation: string) =>
+    Effect.sync((): StoreFault => (operation === "failRehost" && lost.failRehost ? "before" : "none"))
+
+  const unavailable = Effect.gen(function* () {
+    const world = yield* FlyWorld
+    const id = yield* newProject
+    const view = yield* viewOf(id)
+    yield* world.apply(createSnapshot(defaultApp, view.machine?.volumeId ?? ""))
+    yield* write(id, "newer than the snapshot")
+    yield* lose(view.machine?.machineId ?? "", "both")
+    yield* Effect.exit(heal(id))
+    assert.isTrue((yield* viewOf(id)).project.dataUnavailable)
+    return id
+  })
+
+  it.effect("serves the snapshot, and keeps the row of the lost volume", () =>
+    Effect.gen(function* () {
+      const id = yield* unavailable
+      const before = yield* viewOf(id)
+      yield* settled(Effect.flatMap(Lifecycle, (lifecycle) => lifecycle.recover(id, "snapshot")))
+      assert.strictEqual(yield* read(id), "precious")
+      const old = before.machine === null ? null : yield* (yield* Machines).find(before.machine.name)
+      assert.deepInclude(old, { status: "discarded", released: false })
+    }).pipe(Effect.provide(plane()), Random.withSeed("snapshot"))
+  )
+
+  it.effect("whose owner dies leaves data_unavailable, not an operation without an end", () =>
+    Effect.gen(function* () {
+      const id = yield* unavailable
+      lost.failRehost = true
+      const cut =
+        (_: string, step: string) =>
+        <A, E, R>(run: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+          step === "make" ? Effect.interrupt : run
+      yield* settled(
+        Effect.flatMap(Lifecycle, (lifecycle) => lifecycle.recover(id, "snapshot")).pipe(
+          Effect.provideService(StepHook, cut),
+          Effect.exit
+        )
+      )
+      lost.failRehost = false
+      assert.strictEqual((yield* viewOf(id)).project.operation, "rehosting")
+      yield* rest
+      const { project } = yield* viewOf(id)
+      assert.deepStrictEqual([project.operation, project.dataUnavailable], ["none", true])
+      yield* settled(Effect.flatMap(Lifecycle, (lifecycle) => lifecycle.recover(id, "snapshot")))
+      assert.strictEqual(yield* read(id), "precious")
+    }).pipe(
+      Effect.provide(plane().pipe(Layer.provide(Layer.succeed(StoreFaults, faults)))),
+      Random.withSeed("dead operator")
+    )
+  )
+})
