@@ -103,6 +103,20 @@ export const sharedByFile = <A, E>(layer: Layer.Layer<A | TestDatabase, E>): Lay
   ).pipe(Layer.orDie)
 }
 
+/** A session that holds locks until it is released. */
+export const blocker = (statement: string) =>
+  Effect.gen(function* () {
+    const { url } = yield* TestDatabase
+    const session = yield* PgConnection.make({ url, applicationName: "blocker" })
+    yield* session.query("BEGIN")
+    yield* session.query(statement)
+    return { release: session.query("COMMIT") }
+  })
+
+/** Sessions of the stores that wait for a lock. */
+export const waitingStores = `SELECT FROM pg_stat_activity
+  WHERE datname = current_database() AND application_name = 'valet' AND wait_event_type = 'Lock'`
+
 /** Collects the statements that the stores built from `layer` send. */
 export const observing = <A, E, R>(layer: Layer.Layer<A, E, R>) => {
   const statements: Array<{ readonly sql: string; readonly params: ReadonlyArray<unknown> }> = []

@@ -1,6 +1,7 @@
 /**
- * The way to PostgreSQL: a pool whose single statements are pipelined, transactions on connections of their own, and
- * the settings of direct sessions (locks, LISTEN, migrations).
+ * The way to PostgreSQL: a pool for reads, which share its connections in pipelines; one for writes, each alone on its
+ * connection, so that one that waits for a lock holds up nobody else; and the settings of direct sessions (locks,
+ * LISTEN, migrations).
  *
  * Every wait is bounded, and the server gives up before the client does, so that a statement that failed here by its
  * server's timeout is known not to have happened. A statement that the server never answered has an unknown outcome, and
@@ -34,7 +35,12 @@ export const databaseLimits = {
   connect: 3_000
 } as const
 
-const maxConnections = 10
+/** Of one instance, beside its two direct sessions. */
+const pools = {
+  /** A read behind 15 others still answers within a few milliseconds; deeper pipelines only cost latency. */
+  reads: { maxConnections: 4, multiplexConcurrency: 16 },
+  writes: { maxConnections: 8, multiplexConcurrency: 1 }
+} as const
 
 export interface DatabaseUrls {
   readonly url: Redacted.Redacted
@@ -44,7 +50,10 @@ export interface DatabaseUrls {
 export class Database extends Context.Service<
   Database,
   {
+    /** For statements with effects, and transactions. */
     readonly sql: SqlClient.SqlClient
+    /** For statements without effects. */
+    readonly reads: SqlClient.SqlClient
     /** For sessions that nobody shares. A pooler in between would give them to others. */
     readonly direct: PgConnection.Config
     /** The two URLs differ: what stands between is taken for a transaction pooler. */
@@ -76,28 +85,32 @@ const make = (urls: DatabaseUrls) =>
     // A transaction pooler neither keeps named statements nor accepts settings at the start; there the limits are the
     // role's own (`ALTER ROLE … SET statement_timeout`), which `migrate` sets.
     const pooler = Redacted.value(urls.url) !== Redacted.value(urls.directUrl)
-    const pool = yield* PgPool.make({
-      url: urls.url,
-      ...session,
-      maxConnections,
-      multiplex: true,
-      applicationName: "valet",
-      prepare: !pooler,
-      ...(pooler ? {} : { startupParameters: serverLimits })
-    })
-    const sql = yield* SqlClient.make({
-      acquirer: Effect.map(bounded(pool.get), (pg) => connection(pg, observe)),
-      borrower: (use) => borrow(pool, (pg) => use(connection(pg, observe))),
-      transactionAcquirer: Effect.map(bounded(pool.reserve), (pg) => connection(pg, observe)),
-      prepareTransactionControls: true,
-      commit: (transaction) => Effect.flatMap(transaction.executeRaw("COMMIT", []), refuseRolledBack),
-      releaseSavepoint: (name) => `RELEASE SAVEPOINT ${name}`,
-      compiler: PgClient.makeCompiler(),
-      driver: "pg",
-      spanAttributes: [["db.system.name", "postgresql"]]
+    const client = Effect.fnUntraced(function* (size: (typeof pools)[keyof typeof pools]) {
+      const pool = yield* PgPool.make({
+        url: urls.url,
+        ...session,
+        ...size,
+        // A multiplexed connection lets go of a statement that is given up; others would wait for its cancellation.
+        multiplex: true,
+        applicationName: "valet",
+        prepare: !pooler,
+        ...(pooler ? {} : { startupParameters: serverLimits })
+      })
+      return yield* SqlClient.make({
+        acquirer: Effect.map(bounded(pool.get), (pg) => connection(pg, observe)),
+        borrower: (use) => borrow(pool, (pg) => use(connection(pg, observe))),
+        transactionAcquirer: Effect.map(bounded(pool.reserve), (pg) => connection(pg, observe)),
+        prepareTransactionControls: true,
+        commit: (transaction) => Effect.flatMap(transaction.executeRaw("COMMIT", []), refuseRolledBack),
+        releaseSavepoint: (name) => `RELEASE SAVEPOINT ${name}`,
+        compiler: PgClient.makeCompiler(),
+        driver: "pg",
+        spanAttributes: [["db.system.name", "postgresql"]]
+      })
     })
     return Database.of({
-      sql,
+      sql: yield* client(pools.writes),
+      reads: yield* client(pools.reads),
       pooler,
       direct: { url: urls.directUrl, ...session, startupParameters: serverLimits }
     })

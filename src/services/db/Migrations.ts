@@ -112,11 +112,11 @@ const make = (migrations: ReadonlyArray<Migration>) =>
       Effect.withSpan("Migrations.migrate")
     )
 
-    const pending = database.sql`
+    const pending = database.reads`
       SELECT to_regclass('valet.migrations') IS NOT NULL AS there`.pipe(
       Effect.flatMap((rows) =>
         rows[0]?.["there"] === true
-          ? Effect.flatMap(database.sql`SELECT id, name FROM valet.migrations`, decodeApplied)
+          ? Effect.flatMap(database.reads`SELECT id, name FROM valet.migrations`, decodeApplied)
           : Effect.succeed([])
       ),
       Effect.map((applied) => {

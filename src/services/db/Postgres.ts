@@ -29,9 +29,9 @@ import { Projects } from "./Projects.ts"
 
 const layerProjects = Layer.effectContext(
   Effect.gen(function* () {
-    const { direct, sql } = yield* Database
+    const { direct, reads, sql } = yield* Database
     const { changes, listening } = yield* makeListener(direct)
-    const queries = makeProjectQueries(sql)
+    const queries = makeProjectQueries(reads)
     const projects = Projects.of({
       ...queries,
       ...makeCreates(sql),
@@ -48,14 +48,14 @@ const layerProjects = Layer.effectContext(
 
 const layerMachines = Layer.effect(
   Machines,
-  Effect.map(Database, ({ sql }) =>
-    Machines.of({ ...makeProvisioning(sql), ...makeBin(sql), ...makeObservations(sql) })
+  Effect.map(Database, ({ reads, sql }) =>
+    Machines.of({ ...makeProvisioning(sql), ...makeBin(sql, reads), ...makeObservations(sql) })
   )
 )
 
 const layerArchives = Layer.effect(
   Archives,
-  Effect.map(Database, ({ sql }) => makeArchives(sql))
+  Effect.map(Database, ({ reads, sql }) => makeArchives(sql, reads))
 )
 
 const layerPlane = Layer.effect(

@@ -5,7 +5,6 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
-import * as PgConnection from "@effect/sql-pg/PgConnection"
 import * as TestClock from "effect/testing/TestClock"
 import { leaseOf } from "../../../src/domain/Project.ts"
 import { databaseLimits } from "../../../src/services/db/Database.ts"
@@ -16,7 +15,7 @@ import { StoreTime } from "../../contract/stores/StoreHarness.ts"
 import { eventually, eventuallyLive } from "../../support/eventually.ts"
 import { relay } from "../../support/Relay.ts"
 import { layerStoreTime } from "../../support/StoreTime.ts"
-import { layerStores, sharedByFile, TestDatabase } from "../../support/TestDatabase.ts"
+import { blocker, layerStores, sharedByFile, TestDatabase, waitingStores } from "../../support/TestDatabase.ts"
 
 const direct = sharedByFile(layerStoreTime.pipe(Layer.provideMerge(layerStores)))
 
@@ -31,23 +30,10 @@ const throughRelay = Effect.gen(function* () {
   return { between, projects: yield* Effect.provide(Projects, context) }
 })
 
-/** A session that holds locks until its transaction ends. */
-const blocker = (statement: string) =>
-  Effect.gen(function* () {
-    const { url } = yield* TestDatabase
-    const session = yield* PgConnection.make({ url, applicationName: "blocker" })
-    yield* session.query("BEGIN")
-    yield* session.query(statement)
-    return { release: session.query("COMMIT") }
-  })
-
 /** True once a statement of the stores waits for a lock. */
 const waiting = Effect.gen(function* () {
   const { query } = yield* TestDatabase
-  const rows = yield* query(
-    "SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'valet' AND wait_event_type = 'Lock'"
-  )
-  return rows.length > 0
+  return (yield* query(waitingStores)).length > 0
 })
 
 const terminateWaiting = Effect.gen(function* () {
@@ -76,7 +62,7 @@ describe("faults of the database", () => {
     Effect.gen(function* () {
       const commit = yield* toBeCommitted
       const { between, projects } = yield* throughRelay
-      yield* projects.find(commit.lease.projectId)
+      yield* projects.renew(commit.lease, given.leaseMs)
       yield* between.swallowAnswers
       const fiber = yield* Effect.forkScoped(Effect.flip(projects.commitActive(commit)))
       yield* eventually(Effect.map(stateOf("red"), (state) => state === "active"))
@@ -151,14 +137,14 @@ describe("faults of the database", () => {
       yield* advance(0)
       const { between, projects } = yield* throughRelay
       const commit = yield* toBeCommitted
-      yield* projects.find(commit.lease.projectId)
+      yield* projects.renew(commit.lease, given.leaseMs)
       yield* between.swallowAnswers
       const before = yield* between.accepted
       const fiber = yield* Effect.forkScoped(Effect.flip(projects.commitActive(commit)))
       yield* eventuallyLive(Effect.map(stateOf("red"), (state) => state === "active"))
       yield* TestClock.adjust(databaseLimits.client)
       assert.strictEqual((yield* Fiber.join(fiber)).reason, "UnknownOutcome")
-      assert.isTrue(Option.isSome(yield* projects.find(commit.lease.projectId)))
+      assert.isFalse(yield* projects.renew(commit.lease, given.leaseMs))
       assert.isAbove(yield* between.accepted, before)
     }).pipe(Effect.provide(direct))
   )

@@ -1,14 +1,23 @@
 /** Two instances at the same rows at the same time: what single statements and locks have to settle between them. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { leaseOf } from "../../../src/domain/Project.ts"
 import { Machines } from "../../../src/services/db/Machines.ts"
 import { Projects } from "../../../src/services/db/Projects.ts"
 import * as given from "../../contract/stores/Given.ts"
+import { eventually } from "../../support/eventually.ts"
 import { layerStoreTime } from "../../support/StoreTime.ts"
-import { layerInstance, layerStores, sharedByFile } from "../../support/TestDatabase.ts"
+import {
+  blocker,
+  layerInstance,
+  layerStores,
+  sharedByFile,
+  TestDatabase,
+  waitingStores
+} from "../../support/TestDatabase.ts"
 
 const stores = sharedByFile(layerStoreTime.pipe(Layer.provideMerge(layerStores)))
 
@@ -61,21 +70,21 @@ describe("two instances", () => {
     }).pipe(Effect.provide(stores))
   )
 
-  it.live("a pool smaller than the rush: no machine twice, none left over, nobody waits for another's claim", () =>
+  it.live("a rush on the pool: everybody gets a machine of its own while there are some", () =>
     Effect.gen(function* () {
       const one = yield* Projects
       const two = yield* secondProjects
-      const projects = numbered(30, "p")
+      const projects = numbered(24, "p")
       yield* Effect.forEach(projects, (id) => given.dormant(id))
-      yield* Effect.forEach(numbered(20, "pool"), (name) => given.ready(name))
+      yield* Effect.forEach(projects, (id) => given.ready(`pool${id}`))
       const begun = yield* Effect.forEach(
         projects,
         (id, index) => Effect.map(wake(index % 2 === 0 ? one : two, id, `w-${id}`), given.begun),
         together
       )
       const names = begun.flatMap(({ machine }) => (machine === null ? [] : [machine.name]))
-      assert.strictEqual(names.length, 20)
-      assert.strictEqual(new Set(names).size, 20)
+      assert.strictEqual(names.length, 24)
+      assert.strictEqual(new Set(names).size, 24)
       for (const { machine, project } of begun) {
         if (machine !== null) assert.strictEqual(machine.project, project.projectId)
       }
@@ -99,6 +108,30 @@ describe("two instances", () => {
         if (outcome._tag === "Refused") assert.strictEqual(outcome.view?.project.operation, "waking")
       }
       assert.strictEqual((yield* machines.pool).length, 9)
+    }).pipe(Effect.provide(stores))
+  )
+
+  it.live("of two begins that waited for the same row one is refused, by the row as it is then", () =>
+    Effect.gen(function* () {
+      const one = yield* Projects
+      const two = yield* secondProjects
+      const { query } = yield* TestDatabase
+      yield* given.dormant("red")
+      const row = yield* blocker("SELECT FROM valet.projects WHERE project_id = 'red' FOR UPDATE")
+      const fibers = [
+        yield* Effect.forkScoped(wake(one, "red", "one")),
+        yield* Effect.forkScoped(wake(two, "red", "two"))
+      ]
+      const waiting = Effect.map(query(waitingStores), (rows) => rows.length === 2)
+      yield* eventually(waiting)
+      yield* row.release
+      const outcomes = yield* Effect.forEach(fibers, Fiber.join)
+      const winner = given.present(outcomes.find(given.isBegun))
+      assert.deepStrictEqual(
+        outcomes.filter((outcome) => outcome !== winner).map((outcome) => outcome._tag),
+        ["Refused"]
+      )
+      assert.deepStrictEqual(yield* given.projectOf("red"), winner.project)
     }).pipe(Effect.provide(stores))
   )
 

@@ -85,6 +85,17 @@ const everythingHot = Effect.gen(function* () {
   yield* given.deleted("red")
 })
 
+/** The plan of the only statement that the effect sends. */
+const planOf = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.gen(function* () {
+    const { query } = yield* TestDatabase
+    statements.length = 0
+    yield* effect
+    const statement = given.present(statements[0])
+    const plan = yield* query(`EXPLAIN ${statement.sql}`, statement.params)
+    return plan.map((row) => row["QUERY PLAN"]).join("\n")
+  })
+
 describe("plans on a large table", () => {
   it.live("no statement reads a whole table", () =>
     Effect.gen(function* () {
@@ -98,6 +109,30 @@ describe("plans on a large table", () => {
         if (!sql.includes("valet.")) continue
         const plan = (yield* query(`EXPLAIN ${sql}`, params)).map((row) => row["QUERY PLAN"]).join("\n")
         assert.notMatch(plan, /Seq Scan on (projects|machines|archives|events)/, `${sql}\n${plan}`)
+      }
+      const projects = yield* Projects
+      const machines = yield* Machines
+      const expected: ReadonlyArray<readonly [effect: Effect.Effect<unknown, unknown>, index: string]> = [
+        [projects.list({ state: null, cursor: null, limit: 20 }), "projects_newest"],
+        [projects.list({ state: "suspended", cursor: null, limit: 20 }), "projects_newest_of_state"],
+        [projects.idleCandidates({ idleMs: day, limit: 20, after: null }), "projects_idle "],
+        [projects.idleCandidates({ idleMs: day, limit: 20, after: null }), "projects_idle_own"],
+        [projects.expiredLeases(20), "projects_lease"],
+        [projects.running(20), "projects_running"],
+        [machines.bin(20), "machines_bin"],
+        [
+          projects.beginWake({
+            projectId: given.projectId("crowd-3"),
+            operationId: "w",
+            leaseMs: given.leaseMs,
+            claim: given.claim
+          }),
+          "machines_ready"
+        ]
+      ]
+      for (const [effect, index] of expected) {
+        const plan = yield* planOf(effect)
+        assert.include(plan, `using ${index}`, plan)
       }
     }).pipe(Effect.provide(stores))
   )

@@ -10,13 +10,13 @@ import { read, write } from "./Run.ts"
 /** As long as the machine ledger's. Each row that goes clears up to two that are older, so that they don't pile up. */
 const goneKeptMs = 30 * 24 * 60 * 60_000
 
-export const makeArchives = (sql: SqlClient.SqlClient): Archives["Service"] => {
+export const makeArchives = (sql: SqlClient.SqlClient, reads: SqlClient.SqlClient): Archives["Service"] => {
   const f = fragments(sql)
   const byExpiry = sql`ORDER BY a.url_expires_at, a.r2_key`
 
   return Archives.of({
     current: Effect.fn("Archives.current")((projectUid) =>
-      sql`
+      reads`
         SELECT to_json(a) AS archive FROM valet.archives a
         WHERE a.project_uid = ${projectUid} AND a.status = 'current'`.pipe(
         Effect.flatMap(archiveRows),
@@ -42,7 +42,7 @@ export const makeArchives = (sql: SqlClient.SqlClient): Archives["Service"] => {
       )
     ),
     bin: Effect.fn("Archives.bin")(({ limit, marginMs }) =>
-      sql`
+      reads`
         SELECT to_json(a) AS archive FROM valet.archives a
         WHERE a.status = 'discarded' AND a.url_expires_at <= valet.now() - valet.ms(${marginMs}::float8)
           AND (a.next_attempt_at IS NULL OR a.next_attempt_at <= valet.now())
@@ -69,7 +69,7 @@ export const makeArchives = (sql: SqlClient.SqlClient): Archives["Service"] => {
         write("markArchiveGone")
       )
     ),
-    living: sql`
+    living: reads`
       SELECT to_json(a) AS archive FROM valet.archives a WHERE a.status <> 'gone' ${byExpiry}`.pipe(
       Effect.flatMap(archiveRows),
       read("livingArchives")

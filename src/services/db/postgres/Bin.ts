@@ -29,7 +29,7 @@ const decodeCounts = Schema.decodeUnknownEffect(
   Schema.Tuple([Schema.Struct({ discarded: Schema.Int, kept: Schema.Int, failing: Schema.Int })])
 )
 
-export const makeBin = (sql: SqlClient.SqlClient): Bin => {
+export const makeBin = (sql: SqlClient.SqlClient, reads: SqlClient.SqlClient): Bin => {
   const f = fragments(sql)
   const changed = Effect.map((rows: ReadonlyArray<unknown>) => rows.length > 0)
   const counted = Effect.map((rows: ReadonlyArray<unknown>) => rows.length)
@@ -62,14 +62,14 @@ export const makeBin = (sql: SqlClient.SqlClient): Bin => {
   )
 
   const find: Bin["find"] = Effect.fn("Machines.find")((name) =>
-    sql`SELECT to_json(m) AS machine FROM valet.machines m WHERE m.name = ${name}`.pipe(
+    reads`SELECT to_json(m) AS machine FROM valet.machines m WHERE m.name = ${name}`.pipe(
       Effect.flatMap(machineRows),
       Effect.map((rows) => rows[0] ?? null),
       read("findMachine")
     )
   )
 
-  const pool = sql`
+  const pool = reads`
     SELECT to_json(m) AS machine FROM valet.machines m
     WHERE m.status = 'ready' OR (m.status = 'provisioning' AND m.project IS NULL) ${oldestFirst}`.pipe(
     Effect.flatMap(machineRows),
@@ -77,7 +77,7 @@ export const makeBin = (sql: SqlClient.SqlClient): Bin => {
   )
 
   const bin: Bin["bin"] = Effect.fn("Machines.bin")((limit) =>
-    sql`
+    reads`
       SELECT to_json(m) AS machine FROM valet.machines m
       WHERE m.status = 'discarded' AND coalesce(m.next_attempt_at, '-infinity') <= valet.now()
       ORDER BY coalesce(m.next_attempt_at, '-infinity'), m.updated_at, m.name LIMIT ${limit}::int`.pipe(
@@ -86,7 +86,7 @@ export const makeBin = (sql: SqlClient.SqlClient): Bin => {
     )
   )
 
-  const binCounts = sql`
+  const binCounts = reads`
     SELECT count(*)::int AS discarded, (count(*) FILTER (WHERE served AND NOT released))::int AS kept,
       (count(*) FILTER (WHERE attempts > 0))::int AS failing
     FROM valet.machines WHERE status = 'discarded'`.pipe(
@@ -149,14 +149,14 @@ export const makeBin = (sql: SqlClient.SqlClient): Bin => {
     )
   )
 
-  const living = sql`
+  const living = reads`
     SELECT to_json(m) AS machine FROM valet.machines m WHERE m.status <> 'gone' ${oldestFirst}`.pipe(
     Effect.flatMap(machineRows),
     read("living")
   )
 
   const ofProject: Bin["ofProject"] = Effect.fn("Machines.ofProject")((projectId) =>
-    sql`SELECT to_json(m) AS machine FROM valet.machines m WHERE m.project = ${projectId} ${oldestFirst}`.pipe(
+    reads`SELECT to_json(m) AS machine FROM valet.machines m WHERE m.project = ${projectId} ${oldestFirst}`.pipe(
       Effect.flatMap(machineRows),
       read("ofProject")
     )
