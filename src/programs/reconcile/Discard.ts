@@ -6,6 +6,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import { Margins } from "../../config/Margins.ts"
 import type { ArchiveRow } from "../../domain/Archive.ts"
 import type { MachineRow } from "../../domain/Machine.ts"
 import { volumeMayGo } from "../../domain/Machine.ts"
@@ -18,13 +19,12 @@ import { Conflict, FlyError, Transient } from "../../services/fly/FlyError.ts"
 import { R2 } from "../../services/r2/R2.ts"
 import { brief } from "../lifecycle/Steps.ts"
 
-/** Rows of one pass; the next comes in 30 s, or at once when poked. */
+/** What is looked at and what is deleted in one pass; the next comes in 30 s, or at once when poked. */
+const rowsPerPass = 500
 const machinesPerPass = 50
 const archivesPerPass = 100
 const concurrency = 4
 const destroyedWithinMs = 60_000
-/** Clocks differ and an upload may still be under way when its URL expires. */
-const urlMarginMs = 15 * 60_000
 const keptLookAgainMs = 24 * 60 * 60_000
 
 const retryAfterMs = (attempts: number): number => Math.min(10_000 * 2 ** Math.min(attempts, 20), 60 * 60_000)
@@ -94,8 +94,6 @@ const emptyRow = (listing: Listing) => (row: MachineRow) =>
     ])
     for (const id of volumes) yield* destroyVolume(id)
     if (row.volumeId !== null) yield* machines.recordGone(row.name, "volume")
-    const empty = ids.size === 0 && volumes.size === 0
-    if (empty && listing.machines.length + listing.volumes.length > 0) yield* machines.countAbsent([row.name])
     yield* machines.markGone(row.name)
   }).pipe(
     Effect.catchCause((cause) =>
@@ -121,16 +119,31 @@ const emptyArchive = (row: ArchiveRow) =>
     )
   )
 
+/** Rows that name nothing at Fly, and whose name a listing does not show: all counted at once, as of one listing. */
+const settleAbsent = Effect.fnUntraced(function* (rows: ReadonlyArray<MachineRow>, listing: Listing) {
+  const machines = yield* Machines
+  const all = [...listing.machines.filter(({ state }) => state !== "destroyed"), ...listing.volumes]
+  const listed = new Set(all.map(({ name }) => name))
+  const absent = rows.filter(
+    (row) => row.machineId === null && row.volumeId === null && volumeMayGo(row) && !listed.has(row.name)
+  )
+  if (absent.length === 0) return rows
+  if (all.length > 0) yield* machines.countAbsent(absent.map(({ name }) => name))
+  yield* Effect.forEach(absent, ({ name }) => machines.markGone(name), { concurrency, discard: true })
+  return rows.filter((row) => !absent.includes(row))
+})
+
 export const discard = Effect.gen(function* () {
   const machines = yield* Machines
   const archives = yield* Archives
   const fly = yield* Fly
-  const rows = yield* machines.bin(machinesPerPass)
+  const rows = yield* machines.bin(rowsPerPass)
   if (rows.length > 0) {
     const listing = { machines: yield* fly.listMachines, volumes: yield* fly.listVolumes }
-    yield* Effect.forEach(rows, emptyRow(listing), { concurrency, discard: true })
+    const present = yield* settleAbsent(rows, listing)
+    yield* Effect.forEach(present.slice(0, machinesPerPass), emptyRow(listing), { concurrency, discard: true })
   }
-  const objects = yield* archives.bin({ marginMs: urlMarginMs, limit: archivesPerPass })
+  const objects = yield* archives.bin({ marginMs: (yield* Margins).urlMarginMs, limit: archivesPerPass })
   yield* Effect.forEach(objects, emptyArchive, { concurrency, discard: true })
   return { machines: rows.length, archives: objects.length }
 }).pipe(Effect.withSpan("discard"))

@@ -1,0 +1,49 @@
+/** The bin empties: also where a create left nothing behind, and where many such rows lie in it. */
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Random from "effect/Random"
+import * as TestClock from "effect/testing/TestClock"
+import { FlyWorld } from "../../src/local/fly/FlyWorld.ts"
+import { Lifecycle } from "../../src/programs/lifecycle/Lifecycle.ts"
+import { newMachine } from "../../src/programs/lifecycle/Provision.ts"
+import { discard } from "../../src/programs/reconcile/Discard.ts"
+import { Machines } from "../../src/services/db/Machines.ts"
+import { layerTestPlane } from "../../src/testing/TestPlane.ts"
+import { atRest, createInput, newProject, rest, settled, viewOf } from "./support.ts"
+
+const plane = layerTestPlane({ config: (defaults) => ({ ...defaults, create: { windows: "off", public: true } }) })
+
+describe("rows without ids", () => {
+  it.effect("of several creates that were refused are all gone in the end", () =>
+    Effect.gen(function* () {
+      const lifecycle = yield* Lifecycle
+      const world = yield* FlyWorld
+      // Something to list: an empty listing proves nothing.
+      yield* newProject
+      yield* world.inject({ match: { operation: "createVolume" }, times: 3, fault: { kind: "capacity", status: 422 } })
+      for (let n = 0; n < 3; n++) yield* settled(lifecycle.create(createInput))
+      yield* world.clearFaults
+      assert.strictEqual((yield* (yield* Machines).binCounts).discarded, 3)
+      yield* rest
+      yield* atRest
+    }).pipe(Effect.provide(plane), Random.withSeed("refused"))
+  )
+
+  it.effect("do not stand in the way of machines that are to be deleted", () =>
+    Effect.gen(function* () {
+      const machines = yield* Machines
+      const world = yield* FlyWorld
+      const id = yield* newProject
+      const machineId = (yield* viewOf(id)).machine?.machineId ?? ""
+      yield* settled(Effect.flatMap(Lifecycle, (lifecycle) => lifecycle.sleep(id, "dormant")))
+      for (let n = 0; n < 60; n++) {
+        const { name, ...machine } = yield* newMachine("sjc")
+        yield* machines.insertPool({ name, ...machine }, 1_000)
+        yield* machines.discard({ name, from: ["provisioning"], reason: "refused" })
+      }
+      yield* TestClock.adjust("2 minutes")
+      yield* settled(discard)
+      assert.strictEqual((yield* world.state).machines[machineId]?.state, "destroyed")
+    }).pipe(Effect.provide(plane), Random.withSeed("crowded"))
+  )
+})
