@@ -247,25 +247,34 @@ const commandLine = {
   )
 }
 
-const projectServer = {
-  port: elsewhere("PORT", "3000", "Port of the project server."),
-  dataDir: elsewhere("DATA_DIR", "/data", "Folder of its database: the machine's volume."),
-  idleTimeout: elsewhere(
+const projectLabel = Variable.pattern("a project id", /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/)
+
+/** Read by `ProjectServerConfig`. */
+export const projectServer = {
+  host: Variable.text.optional("HOST", "Address to listen on.", "`::` on Fly, else `127.0.0.1`"),
+  port: Variable.integer(0, 65_535).withDefault("PORT", "3000", "Port of the project server; 0 takes a free one."),
+  dataDir: Variable.text.withDefault("DATA_DIR", "/data", "Folder of its database: the machine's volume."),
+  databasePath: Variable.text.optional("DATABASE_PATH", "The database itself.", "DATA_DIR/project.db"),
+  internalSecret: Variable.credential.optional(
+    "VALET_INTERNAL_SECRET",
+    "The machine's own secret, given to it by the control plane; without it the server serves PROJECT_ID at once."
+  ),
+  projectId: projectLabel.optional("PROJECT_ID", "The project of a server without a control plane."),
+  deployKey: Variable.credential.optional("DEPLOY_KEY", "Opens export and import on a server without a control plane."),
+  routerApp: Variable.text.optional("VALET_ROUTER_APP", "Fly app to which a server sends back what is not its own."),
+  idleSuspend: fly.idleSuspend,
+  machineApi: Variable.text.withDefault(
+    "VALET_FLY_MACHINE_API",
+    "/.fly/api",
+    "Socket (or URL) of the machine's own API, through which it suspends itself."
+  ),
+  idleTimeout: Variable.duration("s", 1_000).withDefault(
     "VALET_IDLE_TIMEOUT_SECS",
     "300",
     "Without traffic for so long it suspends its machine, unless its project's settings say otherwise."
   ),
-  internalSecret: elsewhere(
-    "VALET_INTERNAL_SECRET",
-    null,
-    "The machine's own secret, given to it by the control plane.",
-    true
-  ),
-  machineApi: elsewhere(
-    "VALET_FLY_MACHINE_API",
-    "/.fly/api",
-    "Socket (or URL) of the machine's own API, through which it suspends itself."
-  )
+  flyApp: Variable.text.optional("FLY_APP_NAME", "Set by Fly."),
+  flyMachine: Variable.text.optional("FLY_MACHINE_ID", "Set by Fly.")
 }
 
 export interface Group {
@@ -291,5 +300,8 @@ export const groups: ReadonlyArray<Group> = [
   { title: "Router", variables: Object.values(router) },
   { title: "Logs and telemetry", variables: Object.values(telemetry) },
   { title: "Command line", variables: Object.values(commandLine) },
-  { title: "Project server", variables: Object.values(projectServer) }
+  {
+    title: "Project server",
+    variables: Object.values(projectServer).filter(({ name }) => name !== fly.idleSuspend.name)
+  }
 ]

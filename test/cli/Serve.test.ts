@@ -138,18 +138,3 @@ describe("valet projects", () => {
     }).pipe(Effect.provide(TestDatabase.layer))
   )
 })
-
-describe("valet doctor", () => {
-  it.live("finds what is well and what is not, and says what to do", () =>
-    Effect.gen(function* () {
-      const { code, stdout, stderr } = yield* valet(["doctor"], yield* environment)
-      assert.strictEqual(code, 1, stderr)
-      assert.match(stdout, /^ok +database: PostgreSQL \d+/m)
-      assert.match(stdout, /^ok +migrations: none pending/m)
-      assert.match(stdout, /^FAILED +Fly: /m)
-      assert.match(stdout, /fly tokens create deploy/)
-      assert.match(stdout, /^warning +R2: not configured/m)
-      assert.notInclude(stdout + stderr, secret)
-    }).pipe(Effect.provide(TestDatabase.layer))
-  )
-})

@@ -23,7 +23,10 @@ export interface Running {
 
 export type Environment = Readonly<Record<string, string>>
 
-/** Killed with the scope. */
+/** What it started itself may need a while to end. */
+const graceMs = 20_000
+
+/** Told to end with the scope, and killed where it does not. */
 export const start = (
   args: ReadonlyArray<string>,
   environment: Environment = {}
@@ -40,7 +43,12 @@ export const start = (
           stdio: ["ignore", "pipe", "pipe"]
         })
       ),
-      (child) => Effect.sync(() => void child.kill("SIGKILL"))
+      (child) =>
+        Effect.gen(function* () {
+          child.kill("SIGTERM")
+          yield* Effect.timeoutOption(Deferred.await(ended), graceMs)
+          child.kill("SIGKILL")
+        })
     )
     child.stdout.on("data", (data) => (stdout += String(data)))
     child.stderr.on("data", (data) => (stderr += String(data)))

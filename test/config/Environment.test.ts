@@ -1,3 +1,5 @@
+import { readdirSync, readFileSync } from "node:fs"
+import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
@@ -262,6 +264,21 @@ describe("the table of variables", () => {
     const rows = groups.flatMap(({ variables }) => variables)
     assert.strictEqual(new Set(rows.map(({ name }) => name)).size, rows.length)
     for (const { meaning } of rows) assert.match(meaning, /\S.*\.$/)
+  })
+
+  it("has every variable that the sources name", () => {
+    const folder = join(import.meta.dirname, "../../src")
+    const sources = readdirSync(folder, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".ts"))
+    const name = /\b(?:VALET|ROUTER|R2|WARM_POOL|DORMANCY|CREATE|CONTROL_PLANE)_[A-Z0-9]+(?:_[A-Z0-9]+)*\b/g
+    const known = new Set(groups.flatMap(({ variables }) => variables.map((variable) => variable.name)))
+    const named = sources.flatMap((source) =>
+      [...readFileSync(join(folder, source), "utf8").matchAll(name)].map(([variable]) => ({ source, variable }))
+    )
+    assert.isAbove(named.length, 100)
+    assert.deepStrictEqual(
+      named.filter(({ variable }) => !known.has(variable)),
+      []
+    )
   })
 
   it("renders Markdown with a row for each variable", () => {

@@ -39,6 +39,8 @@ const database = (check: string, url: PlaneConfigValue["database"]["url"], varia
     `is ${variable} right, and is the database running and reachable from here?`,
     Effect.gen(function* () {
       const { sql } = yield* Database
+      // The first statement waits for its connection.
+      yield* sql`SELECT 1`
       const before = yield* Clock.currentTimeMillis
       const rows = yield* sql`
         SELECT (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS now,
