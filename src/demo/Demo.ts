@@ -46,9 +46,14 @@ const content = (index: number) => ({ index, text: `document ${index}` })
 
 /** Second-long timeouts and margins, so that a life fits into half a minute. */
 const flags = (dataDir: string, instances: number) => [
-  ...["--port", "0", "--data-dir", dataDir, "--instances", String(instances)],
-  ...["--idle-timeout", "2s", "--dormancy-threshold", "5s", "--sweep-interval", "1s", "--pool-size", "2"],
-  ...["--margin-scale", "0.02"]
+  `--data-dir=${dataDir}`,
+  `--instances=${instances}`,
+  "--port=0",
+  "--idle-timeout=2s",
+  "--dormancy-threshold=5s",
+  "--sweep-interval=1s",
+  "--pool-size=2",
+  "--margin-scale=0.02"
 ]
 
 /** Looks twice a second (Fly allows five) until it is so; what it was instead, after a while. */

@@ -1,7 +1,9 @@
 /** A `valet dev` as a stranger runs it, and what its users and its operator do. */
+import { spawn } from "node:child_process"
 import { request as httpRequest } from "node:http"
 import { readdirSync, readFileSync } from "node:fs"
 import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
@@ -119,3 +121,55 @@ export const processesNaming = (text: string): Effect.Effect<ReadonlyArray<strin
 /** Resident memory in MB. */
 export const residentMb = (pid: number): Effect.Effect<number> =>
   Effect.sync(() => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0) / 1024)
+
+/** Ended with the scope however the test ends. */
+export const started = (args: ReadonlyArray<string>, environment: Readonly<Record<string, string>> = {}) =>
+  Effect.gen(function* () {
+    const { valet } = yield* ensureBundle
+    return yield* run([valet, ...args], environment)
+  })
+
+/** Node with these arguments; its output is kept. */
+export const run = (args: ReadonlyArray<string>, environment: Readonly<Record<string, string>> = {}) =>
+  Effect.gen(function* () {
+    const output: Array<string> = []
+    const ended = yield* Deferred.make<number | string>()
+    const child = yield* Effect.acquireRelease(
+      Effect.sync(() =>
+        spawn(process.execPath, args, {
+          stdio: ["ignore", "pipe", "inherit"],
+          env: { ...inherited(), ...environment }
+        })
+      ),
+      (running) => Effect.sync(() => running.exitCode === null && running.kill("SIGKILL"))
+    )
+    child.stdout.on("data", (chunk: Buffer) => output.push(chunk.toString()))
+    child.once("exit", (code, signal) => Deferred.doneUnsafe(ended, Effect.succeed(code ?? signal ?? "")))
+    return { child, output, ended: Deferred.await(ended).pipe(Effect.timeout("30 seconds")) }
+  })
+
+const inherited = () => ({ PATH: process.env["PATH"] ?? "", HOME: process.env["HOME"] ?? "" })
+
+/** What a further control plane on the platform's systems needs in its environment. */
+export const instanceEnvironment = (record: DevRecord, dataDir: string) =>
+  Effect.gen(function* () {
+    const text = yield* (yield* FileSystem.FileSystem).readFileString(`${dataDir}/secrets.json`)
+    const { internal } = yield* Schema.decodeEffect(Schema.fromJsonString(Schema.Struct({ internal: Schema.String })))(
+      text
+    )
+    return {
+      CONTROL_PLANE_HOST: "127.0.0.1",
+      CONTROL_PLANE_SECRET: record.control_plane_secret,
+      CONTROL_PLANE_INTERNAL_SECRET: internal,
+      DATABASE_URL: record.database_url,
+      VALET_FLY_API_URL: record.fly_api,
+      VALET_FLY_TOKEN: record.fly_token,
+      VALET_FLY_APP: record.fly_app,
+      VALET_FLY_REGION: "sjc",
+      VALET_FLY_IMAGE: "valet/project-server:local",
+      R2_ENDPOINT: record.s3.endpoint,
+      R2_ACCESS_KEY_ID: record.s3.access_key_id,
+      R2_SECRET_ACCESS_KEY: record.s3.secret_access_key,
+      R2_BUCKET: record.s3.bucket
+    }
+  })

@@ -1,7 +1,5 @@
 /** How the platform ends: told once, told twice, killed; and what a control plane does with work in flight. */
-import { spawn } from "node:child_process"
 import { assert, describe, it } from "@effect/vitest"
-import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Fiber from "effect/Fiber"
@@ -10,33 +8,13 @@ import * as Schema from "effect/Schema"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import * as Documents from "../../src/client/Documents.ts"
-import { ensureBundle } from "../../src/local/Bundle.ts"
 import type { DevRecord } from "../../src/local/dev/DevRecord.ts"
 import { DevRecordJson } from "../../src/local/dev/DevRecord.ts"
+import { freePort } from "../../src/local/fly/process/Ports.ts"
 import { eventually } from "../support/eventually.ts"
-import { ask, bearer, decodeCreated, processesNaming, socketOf } from "./Platform.ts"
+import { ask, bearer, decodeCreated, instanceEnvironment, processesNaming, socketOf, started } from "./Platform.ts"
 
 const services = Layer.mergeAll(NodeServices.layer, NodeHttpClient.layerUndici)
-
-/** Ended with the scope however the test ends. */
-const started = (args: ReadonlyArray<string>, environment: Readonly<Record<string, string>> = {}) =>
-  Effect.gen(function* () {
-    const { valet } = yield* ensureBundle
-    const ended = yield* Deferred.make<number | string>()
-    const child = yield* Effect.acquireRelease(
-      Effect.sync(() =>
-        spawn(process.execPath, [valet, ...args], {
-          stdio: ["ignore", "ignore", "inherit"],
-          env: { ...inherited(), ...environment }
-        })
-      ),
-      (running) => Effect.sync(() => running.exitCode === null && running.kill("SIGKILL"))
-    )
-    child.once("exit", (code, signal) => Deferred.doneUnsafe(ended, Effect.succeed(code ?? signal ?? "")))
-    return { child, ended: Deferred.await(ended).pipe(Effect.timeout("30 seconds")) }
-  })
-
-const inherited = () => ({ PATH: process.env["PATH"] ?? "", HOME: process.env["HOME"] ?? "" })
 
 const dev = (dataDir: string, ...flags: ReadonlyArray<string>) =>
   Effect.gen(function* () {
@@ -127,28 +105,11 @@ describe("a control plane", () => {
       const dataDir = yield* folder
       const { child, ended, record } = yield* dev(dataDir)
       const secret = record.control_plane_secret
-      const internal = yield* Effect.flatMap(FileSystem.FileSystem, (fs) =>
-        fs.readFileString(`${dataDir}/secrets.json`)
-      )
-      const secrets = yield* Schema.decodeEffect(Schema.fromJsonString(Schema.Struct({ internal: Schema.String })))(
-        internal
-      )
-      const port = 20_000 + (process.pid % 20_000)
+      const port = yield* freePort
       const instance = yield* started(["serve"], {
+        ...(yield* instanceEnvironment(record, dataDir)),
         CONTROL_PLANE_PORT: String(port),
-        CONTROL_PLANE_HOST: "127.0.0.1",
-        CONTROL_PLANE_SECRET: secret,
-        CONTROL_PLANE_INTERNAL_SECRET: secrets.internal,
-        DATABASE_URL: record.database_url,
-        VALET_FLY_API_URL: record.fly_api,
-        VALET_FLY_TOKEN: record.fly_token,
-        VALET_FLY_APP: record.fly_app,
-        VALET_FLY_REGION: "sjc",
-        VALET_FLY_IMAGE: "valet/project-server:local",
         VALET_MACHINE_URL: "http://127.0.0.1:9/{machine_id}",
-        R2_ENDPOINT: record.s3.endpoint,
-        R2_ACCESS_KEY_ID: record.s3.access_key_id,
-        R2_SECRET_ACCESS_KEY: record.s3.secret_access_key,
         DORMANCY_SWEEP_INTERVAL_SECS: "1s",
         DORMANCY_THRESHOLD_DAYS: "1s"
       })

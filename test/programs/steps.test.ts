@@ -7,7 +7,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Layer from "effect/Layer"
+import type * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Ref from "effect/Ref"
@@ -126,7 +126,7 @@ const tried = (scenario: Scenario, target: { readonly step: string; readonly tre
   }).pipe(Random.withSeed(`${scenario.name} ${target?.step ?? ""} ${target?.treatment ?? ""}`))
 
 for (const scenario of scenarios) {
-  describe(scenario.name, () => {
+  describe(`${scenario.name}`, () => {
     it.effect("runs undisturbed through its table of steps", () =>
       Effect.gen(function* () {
         const seen = yield* tried(scenario, null)
