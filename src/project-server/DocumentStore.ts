@@ -11,6 +11,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
+import * as Semaphore from "effect/Semaphore"
 import type { ErrorCode, KeyList } from "../contract/Documents.ts"
 import * as DocumentDatabase from "./DocumentDatabase.ts"
 
@@ -72,19 +73,27 @@ const attempt = <A>(run: () => A) =>
 const failed = (code: ErrorCode, message: string): Outcome => ({ _tag: "Failed", code, message })
 const notWritten = (cause: unknown): Outcome =>
   failed("internal", DocumentDatabase.isDiskFull(cause) ? "the disk is full" : "the database could not carry this out")
-const closed = failed("sealed", "the server gives its data away or stops; try again")
+const closedText = "the server gives its data away or stops; try again"
+const closed = failed("sealed", closedText)
+
+/** Nothing may be written any more. */
+export class Closed extends Schema.TaggedError<Closed>()("Closed", {}) {
+  override get message() {
+    return closedText
+  }
+}
 
 export class DocumentStore extends Context.Service<
   DocumentStore,
   {
     open(path: string): Effect.Effect<void, DatabaseError>
     readonly isOpen: () => boolean
-    /** After the batch that runs: checkpoint, close. False: a reader was in the way, and the log is not empty. */
+    /** After what runs (a batch, a change by `exclusively`): checkpoint, close. False: the log is not empty. */
     readonly close: Effect.Effect<boolean, DatabaseError>
     readonly submit: (source: Source) => void
     readonly run: (command: Command) => Effect.Effect<Outcome>
-    /** Holds every command back while another connection changes the database. */
-    exclusively<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R>
+    /** Holds every command, and closing, back while another connection changes the open database. */
+    exclusively<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | Closed, R>
     /** Called after each commit with what it changed, in the order of versions. One listener. */
     readonly listen: (listener: (changes: ReadonlyArray<Change>) => void) => void
     /** Fails when the database can't be trusted any more. */
@@ -97,6 +106,8 @@ export class DocumentStore extends Context.Service<
       const broken = yield* Deferred.make<never, DatabaseError>()
       const log = Effect.runForkWith(yield* Effect.context<never>())
       const ready = new Set<Source>()
+      /** Closing and a change by another connection keep out of each other's way. */
+      const turn = yield* Semaphore.make(1)
       let database: DocumentDatabase.DocumentDatabase | undefined
       let counter = 0
       let scheduled = false
@@ -221,7 +232,7 @@ export class DocumentStore extends Context.Service<
         const empty = yield* Effect.exit(attempt(open.checkpoint))
         yield* attempt(open.close)
         return yield* empty
-      })
+      }).pipe(turn.withPermits(1))
 
       yield* Effect.addFinalizer(() =>
         close.pipe(
@@ -254,8 +265,10 @@ export class DocumentStore extends Context.Service<
           }),
         exclusively: (effect) =>
           Effect.acquireUseRelease(
-            Effect.sync(() => {
+            Effect.suspend(() => {
+              if (database === undefined) return new Closed()
               held = true
+              return Effect.void
             }),
             () => effect,
             () =>
@@ -263,7 +276,7 @@ export class DocumentStore extends Context.Service<
                 held = false
                 schedule()
               })
-          ),
+          ).pipe(turn.withPermits(1)),
         listen: (next) => {
           listener = next
         },

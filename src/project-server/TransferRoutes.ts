@@ -127,6 +127,7 @@ export class TransferRoutes extends Context.Service<
                   Answer.json(200, { documents })
                 )
               ),
+              Effect.catchTag("Closed", failed(503, "sealed")),
               Effect.catch(failed(500, "internal"))
             )
           ),

@@ -1,11 +1,15 @@
 import * as Fs from "node:fs"
+import * as Http from "node:http"
 import { DatabaseSync } from "node:sqlite"
 import { assert, describe, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import {
+  archiveBody,
   archiveBytes,
   configOf,
   deployKey,
+  objectStore,
   put,
   readDatabase,
   start,
@@ -13,6 +17,25 @@ import {
   temporaryFolder,
   unmanaged
 } from "./harness.ts"
+
+/** An import whose body is complete only after `finish`. */
+const slowImport = Effect.fnUntraced(function* (port: number, body: Buffer) {
+  const answer = yield* Deferred.make<number>()
+  const request = Http.request(
+    { port, host: "127.0.0.1", method: "POST", path: "/import", agent: false, headers: authorization },
+    (response) => {
+      response.resume()
+      Deferred.doneUnsafe(answer, Effect.succeed(response.statusCode ?? 0))
+    }
+  )
+  request.on("error", () => Deferred.doneUnsafe(answer, Effect.succeed(0)))
+  yield* Effect.addFinalizer(() => Effect.sync(() => request.destroy()))
+  yield* Effect.callback<void>((resume) => {
+    request.write(body.subarray(0, 100), () => resume(Effect.void))
+  })
+  yield* Effect.sleep("200 millis")
+  return { finish: () => void request.end(body.subarray(100)), status: Deferred.await(answer) }
+})
 
 const authorization = { authorization: `Bearer ${deployKey}` }
 
@@ -73,6 +96,22 @@ describe("import", () => {
       yield* server.stop
       assert.deepStrictEqual(Fs.readdirSync(folder), ["project.db"])
       assert.deepStrictEqual([...readDatabase(`${folder}/project.db`).keys()].toSorted(), ["k", "n"])
+    })
+  )
+
+  it.live("that ends after the project was sealed is refused: what is archived is what was acknowledged", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const store = yield* objectStore
+      const server = yield* startConfigured(configOf(folder))
+      yield* put(server, "k", "archived")
+      const body = yield* archiveBytes({ k: "imported too late" })
+      const { finish, status } = yield* slowImport(server.port, body)
+      const archived = yield* server.call("archive-to-r2", archiveBody(2, store, { force: true }))
+      assert.strictEqual(archived.status, 200)
+      finish()
+      assert.strictEqual(yield* status, 503)
+      assert.strictEqual(readDatabase(`${folder}/project.db`).get("k"), "archived")
     })
   )
 
