@@ -145,7 +145,7 @@ export const run = (args: ReadonlyArray<string>, environment: Readonly<Record<st
     )
     child.stdout.on("data", (chunk: Buffer) => output.push(chunk.toString()))
     child.once("exit", (code, signal) => Deferred.doneUnsafe(ended, Effect.succeed(code ?? signal ?? "")))
-    return { child, output, ended: Deferred.await(ended).pipe(Effect.timeout("30 seconds")) }
+    return { child, output, ended: Deferred.await(ended).pipe(Effect.timeout("150 seconds")) }
   })
 
 const inherited = () => ({ PATH: process.env["PATH"] ?? "", HOME: process.env["HOME"] ?? "" })
