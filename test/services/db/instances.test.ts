@@ -91,6 +91,19 @@ describe("two instances", () => {
     }).pipe(Effect.provide(stores))
   )
 
+  it.live("a machine that somebody is just claiming is skipped, not waited for", () =>
+    Effect.gen(function* () {
+      const projects = yield* Projects
+      yield* given.dormant("red")
+      yield* given.ready("older")
+      yield* given.ready("younger")
+      const claim = yield* blocker("SELECT FROM valet.machines WHERE name = 'older' FOR UPDATE")
+      const begun = given.begun(yield* wake(projects, "red", "w"))
+      assert.strictEqual(begun.machine?.name, "younger")
+      yield* claim.release
+    }).pipe(Effect.provide(stores))
+  )
+
   it.live("of all who begin one wake one does, and takes one machine", () =>
     Effect.gen(function* () {
       const one = yield* Projects
