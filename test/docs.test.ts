@@ -34,13 +34,9 @@ const anchors = (text: string): ReadonlyArray<string> =>
   )
 
 describe("README", () => {
-  it("has the table of variables that `valet doctor --variables` prints", () => {
+  it("has the table of variables that `valet doctor --variables` prints (npm run docs writes it)", () => {
     const table = /<!-- variables:begin -->\n([^]*)\n<!-- variables:end -->/.exec(readme)?.[1]
-    assert.strictEqual(
-      table?.trim(),
-      renderVariableTable(),
-      "put what `npm run -s valet -- doctor --variables` prints between the markers"
-    )
+    assert.strictEqual(table?.trim(), renderVariableTable())
   })
 
   it("names every endpoint of the API", () => {
@@ -79,7 +75,7 @@ describe("README", () => {
           const commands = /SUBCOMMANDS\n([^]*)/.exec(text)?.[1] ?? ""
           for (const [, name = ""] of commands.matchAll(/^ {2}([a-z-]+)/gm)) {
             const below = [...path, name]
-            if (name !== "projects") assert.include(documented, `\`${below.join(" ")}`)
+            if (name !== "projects") assert.match(documented, new RegExp(`^\\| \`${below.join(" ")}[ \`]`, "m"))
             yield* help(below)
           }
         })
