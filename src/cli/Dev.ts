@@ -23,7 +23,7 @@ Valet runs on this machine.
 Try it:
 
   curl -X POST ${record.edge}/api/projects
-  then open the url of the answer in a browser, or connect a WebSocket to <url>ws
+  then open the url of the answer in a browser, or connect a WebSocket to <url>/ws
 
 Ctrl-C stops everything; what is in ${dataDir} stays.
 `

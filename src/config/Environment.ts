@@ -81,7 +81,7 @@ const secrets = Effect.gen(function* () {
   const internal = yield* core.internalSecret.read
   const internalPrevious = yield* core.internalSecretPrevious.read
   const fallen = internal === null ? secretPrevious : null
-  const internalSecretsPrevious = [internalPrevious, fallen].filter((older) => older !== null)
+  const internalSecretsPrevious = [...(internalPrevious ?? []), ...(fallen === null ? [] : [fallen])]
   return { secret, secretPrevious, internalSecret: internal ?? secret, internalSecretsPrevious }
 })
 

@@ -128,6 +128,12 @@ export const secret = custom(`at least ${minSecretLength} characters (\`openssl 
   value.length >= minSecretLength ? Redacted.make(value) : undefined
 )
 
+/** Newest first: machines and deploy keys of several rotations ago are still opened by theirs. */
+export const secrets = custom(`secrets of at least ${minSecretLength} characters, separated by spaces`, (value) => {
+  const all = value.split(/\s+/).filter((one) => one !== "")
+  return all.every((one) => one.length >= minSecretLength) ? all.map((one) => Redacted.make(one)) : undefined
+})
+
 /** Somebody else's secret: its length is theirs. */
 export const credential = custom("a credential", (value) => Redacted.make(value))
 

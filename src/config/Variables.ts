@@ -78,9 +78,9 @@ export const core = {
     "What machines' secrets and the sealing of deploy keys derive from.",
     "CONTROL_PLANE_SECRET"
   ),
-  internalSecretPrevious: Variable.secret.optional(
+  internalSecretPrevious: Variable.secrets.optional(
     "CONTROL_PLANE_INTERNAL_SECRET_PREVIOUS",
-    "Still opens what was sealed with it, and reaches machines made under it.",
+    "Still opens what was sealed with it, and reaches machines made under it; several, newest first, separated by spaces.",
     "CONTROL_PLANE_SECRET_PREVIOUS, where CONTROL_PLANE_INTERNAL_SECRET is unset"
   ),
   publicUrl: template("{project_id}", ["{project_id}"]).optional(

@@ -198,6 +198,13 @@ describe("configuration from the environment", () => {
         }),
         [internal, internalPrevious]
       )
+      assert.deepStrictEqual(
+        yield* values({
+          CONTROL_PLANE_INTERNAL_SECRET: internal,
+          CONTROL_PLANE_INTERNAL_SECRET_PREVIOUS: `${internalPrevious} ${previous}`
+        }),
+        [internal, internalPrevious, previous]
+      )
     })
   )
 
