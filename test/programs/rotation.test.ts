@@ -13,7 +13,7 @@ import { layerSeededRandom, layerTestPlane, testConfig } from "../../src/testing
 import { newProject } from "./support.ts"
 
 const rotated = (previous: ReadonlyArray<Redacted.Redacted>) =>
-  layerKeys.pipe(
+  Layer.fresh(layerKeys).pipe(
     Layer.provide(
       Layer.mergeAll(
         layerSeededRandom,
