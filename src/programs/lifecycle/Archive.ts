@@ -27,7 +27,7 @@ import { whileMoving } from "./Configure.ts"
 import { raising } from "./Generation.ts"
 import { lost, withLease } from "./Lease.ts"
 import { begunWithMachine, mineAfterAll } from "./Begin.ts"
-import { archiveLimitMs, backoffMs, coldAnswerMs, leaseMs, machineCallMs, machineStartMs } from "./limits.ts"
+import { archiveLimitMs, backoffMs, coldAnswerMs, leaseMs, machineCallMs, machineStartMs, urlLifeMs } from "./limits.ts"
 import type { Step } from "./Steps.ts"
 import { brief, runSteps } from "./Steps.ts"
 import { unseal } from "./Unseal.ts"
@@ -70,7 +70,7 @@ const record = Effect.fnUntraced(function* (state: State) {
   const recorded = yield* (yield* Projects).startUpload({
     lease,
     r2Key,
-    urlExpiresInMs: archiveLimitMs(state.machine.volumeSizeGb)
+    urlExpiresInMs: urlLifeMs(archiveLimitMs(state.machine.volumeSizeGb))
   })
   return recorded ? { ...state, r2Key } : yield* lost(lease)
 })
@@ -81,9 +81,9 @@ const upload = (idleMs: number, force: boolean) =>
     const r2 = yield* R2
     const r2Key = state.r2Key ?? ""
     const limitMs = archiveLimitMs(state.machine.volumeSizeGb)
-    const url = yield* r2.presignPut(r2Key, Math.ceil(limitMs / 1_000))
+    const url = yield* r2.presignPut(r2Key, Math.ceil(urlLifeMs(limitMs) / 1_000))
     const answer = yield* raising(state.holder, (lease) =>
-      whileMoving(state.machine.name, "archive-to-r2", coldAnswerMs, (watch) =>
+      whileMoving(state.machine.name, "archive-to-r2", coldAnswerMs, state.machine.volumeSizeGb * 1024 ** 3, (watch) =>
         client.archiveToR2(
           state.machine,
           {

@@ -9,6 +9,7 @@ import * as Ids from "../Ids.ts"
 import { generate } from "../../domain/ProjectId.ts"
 import { Projects } from "../../services/db/Projects.ts"
 import { Keys } from "../../services/Keys.ts"
+import { begunWake, mineAfterAll } from "./Begin.ts"
 import { unavailable } from "./Failures.ts"
 import * as Reasons from "./Lifecycle.ts"
 import type { CreateInput } from "./Lifecycle.ts"
@@ -35,19 +36,22 @@ export const insertProject = Effect.fn("create")(
       const projectId: ProjectId = input.projectId ?? (yield* generate)
       const uid = yield* Ids.projectUid
       const deployKey = yield* keys.newDeployKey
-      const outcome = yield* projects.create({
-        projectId,
-        uid,
-        region,
-        deployKey: yield* keys.seal(uid, deployKey),
-        idleTimeoutSeconds: input.idleTimeoutSeconds,
-        operationId: yield* Ids.operationId,
-        leaseMs,
-        claim: { image: config.fly.image, region },
-        limit: input.client === null || windows === "off" ? null : { client: input.client, windows },
-        idempotency:
-          input.idempotencyKey === null ? null : { client: input.client ?? "bearer", key: input.idempotencyKey }
-      })
+      const operationId = yield* Ids.operationId
+      const outcome = yield* projects
+        .create({
+          projectId,
+          uid,
+          region,
+          deployKey: yield* keys.seal(uid, deployKey),
+          idleTimeoutSeconds: input.idleTimeoutSeconds,
+          operationId,
+          leaseMs,
+          claim: { image: config.fly.image, region },
+          limit: input.client === null || windows === "off" ? null : { client: input.client, windows },
+          idempotency:
+            input.idempotencyKey === null ? null : { client: input.client ?? "bearer", key: input.idempotencyKey }
+        })
+        .pipe(mineAfterAll(projectId, operationId, begunWake))
       switch (outcome._tag) {
         case "Begun":
           return { _tag: "Begun" as const, begun: outcome, deployKey }
@@ -66,6 +70,8 @@ export const insertProject = Effect.fn("create")(
               detail: "too many projects were created from this address"
             })
           )
+        case "Refused":
+          return yield* refuse(unavailable("the database did not say whether the project was created"))
         case "Exists":
           if (input.projectId !== null) {
             return yield* refuse(new Reasons.Exists({ detail: `${projectId} was used before` }))

@@ -4,7 +4,7 @@ import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import { Margins } from "../../config/Margins.ts"
 import { PlaneConfig } from "../../config/PlaneConfig.ts"
-import { leaseOf } from "../../domain/Project.ts"
+import { holds, leaseOf } from "../../domain/Project.ts"
 import type { ProjectId } from "../../domain/ProjectId.ts"
 import { Projects } from "../../services/db/Projects.ts"
 import { StoreError } from "../../services/db/StoreError.ts"
@@ -47,17 +47,20 @@ export const deleteNow = Effect.fn("delete")(function* (projectId: ProjectId) {
     return yield* new StoreError({ operation: "delete", reason: "Contention", detail: "the project is changing hands" })
   }
   const lease = leaseOf(begun.project)
-  const look = Effect.map(
-    projects.find(projectId),
-    (found) => Option.isSome(found) && found.value.project.state === "deleted"
-  )
-  const done = yield* projects.commitDelete({ lease, machineDeleteAfterMs: routeTtlMs + router.replayTimeoutMs }).pipe(
+  const once = projects.commitDelete({ lease, machineDeleteAfterMs: routeTtlMs + router.replayTimeoutMs })
+  /** Ours or another's, a delete that has begun is not given up. */
+  const look = Effect.gen(function* () {
+    const project = Option.getOrNull(yield* projects.find(projectId))?.project
+    return project === undefined || !holds(project, lease) || (yield* once)
+  })
+  yield* once.pipe(
+    Effect.flatMap((done) => (done ? Effect.succeed(true) : look)),
     Effect.catchIf(
       (error) => error.reason === "UnknownOutcome",
       () => look
     ),
-    Effect.retry({ while: (error) => error.retryable, schedule: lookAgain })
+    Effect.retry(lookAgain)
   )
   yield* (yield* Signals).poke("discard")
-  return done
+  return true
 })

@@ -9,10 +9,12 @@ import * as Option from "effect/Option"
 import type { ProjectId } from "../../domain/ProjectId.ts"
 import type { ProjectView } from "../../services/db/Projects.ts"
 import { Projects } from "../../services/db/Projects.ts"
-import { wakeFailure } from "./Failures.ts"
+import { unavailable, wakeFailure } from "./Failures.ts"
 import type { Hint } from "./Heal.ts"
 import { heal } from "./Heal.ts"
+import { LeaseLost } from "./Lease.ts"
 import * as Reasons from "./Lifecycle.ts"
+import { leaseMs, longestBackoffMs } from "./limits.ts"
 import type { WakeResult } from "./Lifecycle.ts"
 import { rehost } from "./Rehost.ts"
 import { RowChanges } from "./RowChanges.ts"
@@ -27,15 +29,14 @@ const running = (view: ProjectView): WakeResult => ({ view, woken: false, source
 export type Next =
   | { readonly _tag: "NotFound" }
   | { readonly _tag: "DataUnavailable" }
-  | { readonly _tag: "Backoff"; readonly retryAfterMs: number; readonly detail: string }
   | { readonly _tag: "Running" }
   | { readonly _tag: "Wake" }
   | { readonly _tag: "AbortArchive" }
   | { readonly _tag: "Rehost" }
   | { readonly _tag: "Wait" }
 
-/** Pure: the table itself. `now` is this instance's clock; a lease is judged by the database when it is taken over. */
-export const nextFor = (view: ProjectView | null, now: number, force: boolean): Next => {
+/** Pure: the table itself. `now` is this instance's clock: whether a lease or a backoff is over the database decides. */
+export const nextFor = (view: ProjectView | null, now: number): Next => {
   if (view === null || view.project.state === "deleted") return { _tag: "NotFound" }
   const { project, machine } = view
   const expired = project.leaseUntil !== null && project.leaseUntil <= now
@@ -48,16 +49,27 @@ export const nextFor = (view: ProjectView | null, now: number, force: boolean): 
   }
   if (project.operation === "rehosting") return expired ? { _tag: "Rehost" } : { _tag: "Wait" }
   if (project.dataUnavailable) return { _tag: "DataUnavailable" }
-  const wait = (project.nextAttemptAt ?? 0) - now
-  const backoff = {
-    _tag: "Backoff",
-    retryAfterMs: wait,
-    detail: project.lastError ?? "the last attempt failed"
-  } as const
-  if (project.state === "dormant") return wait > 0 && !force ? backoff : { _tag: "Wake" }
-  if (machine?.machineId != null) return { _tag: "Running" }
-  return wait > 0 && !force ? backoff : { _tag: "Rehost" }
+  if (project.state === "dormant") return { _tag: "Wake" }
+  return { _tag: machine?.machineId == null ? "Rehost" : "Running" }
 }
+
+/** Why the database refused to begin what the table says: the last attempts failed. Null: for another reason. */
+const backoffOf = (view: ProjectView | null, now: number): Reasons.Backoff | null => {
+  const project = view?.project
+  if (project === undefined || project.operation !== "none" || project.nextAttemptAt === null) return null
+  return new Reasons.Backoff({
+    retryAfterMs: Math.min(Math.max(1, Math.ceil(project.nextAttemptAt - now)), longestBackoffMs),
+    detail: project.lastError ?? "the last attempt failed"
+  })
+}
+
+/** Its operation was taken over, or committed without an answer: the row tells what came of it. */
+const fromTheRow = <A, E, R>(operation: Effect.Effect<A, E | LeaseLost, R>) =>
+  Effect.catchIf(
+    operation,
+    (error) => error instanceof LeaseLost,
+    () => Effect.succeed(null)
+  )
 
 export const ensureActive = Effect.fn("ensureActive")(function* (
   projectId: ProjectId,
@@ -68,8 +80,17 @@ export const ensureActive = Effect.fn("ensureActive")(function* (
   const read = Effect.map(projects.find(projectId), Option.getOrNull)
   let view = yield* read
   let healed = options.hint === null
+  /** The generation of the row at which its machine refused it as too old. */
+  let refusedAt = 0
+  let lease = { until: 0, since: 0 }
+  /** A lease that was not renewed for its whole length has expired, whatever this instance's clock says. */
+  const moment = Effect.map(Clock.currentTimeMillis, (now) => {
+    const until = view?.project.leaseUntil ?? 0
+    if (until !== lease.until) lease = { until, since: now }
+    return now - lease.since > leaseMs ? Math.max(now, until) : now
+  })
   for (;;) {
-    const next = nextFor(view, yield* Clock.currentTimeMillis, options.force)
+    const next = nextFor(view, yield* moment)
     switch (next._tag) {
       case "NotFound":
         return yield* refuse(new Reasons.NotFound({ detail: `no project ${projectId}` }))
@@ -77,25 +98,36 @@ export const ensureActive = Effect.fn("ensureActive")(function* (
         return yield* refuse(
           new Reasons.DataUnavailable({ detail: "machine and volume are gone: an operator has to recover the project" })
         )
-      case "Backoff":
-        return yield* refuse(
-          new Reasons.Backoff({ retryAfterMs: Math.max(1, Math.ceil(next.retryAfterMs)), detail: next.detail })
-        )
       case "Running": {
         if (view === null) break
         if (healed || options.hint === null) return running(view)
         healed = true
-        const repaired = yield* heal(view, options.hint)
+        const repaired = yield* heal(view, options.hint).pipe(
+          Effect.catchReason("MachineError", "Stale", () => Effect.succeed(null))
+        )
+        if (repaired === null) {
+          if (view.project.generation === refusedAt) {
+            return yield* refuse(unavailable("its machine has seen a newer generation than its row has"))
+          }
+          refusedAt = view.project.generation
+          healed = false
+          break
+        }
         if (repaired._tag === "Fine") return running(repaired.view)
-        const rehosted = yield* rehost(view, { reason: repaired.reason })
-        if (rehosted._tag === "Rehosted") {
+        // The look took its time: what another instance has made meanwhile is not replaced.
+        const looked = view.project.generation
+        view = yield* read
+        if (view?.project.generation !== looked) continue
+        const rehosted = yield* fromTheRow(rehost(view, { reason: repaired.reason }))
+        if (rehosted?._tag === "Rehosted") {
           return { view: rehosted.view, woken: true, source: "cold", timings: rehosted.timings } satisfies WakeResult
         }
         break
       }
       case "Wake": {
         const region = view?.project.region ?? ""
-        const woken = yield* wake(projectId, { region, force: options.force })
+        const woken = yield* fromTheRow(wake(projectId, { region, force: options.force }))
+        if (woken === null) break
         if (woken._tag === "Woken") {
           return {
             view: woken.view,
@@ -105,7 +137,10 @@ export const ensureActive = Effect.fn("ensureActive")(function* (
           } satisfies WakeResult
         }
         view = woken.view
-        if (nextFor(view, yield* Clock.currentTimeMillis, options.force)._tag !== "Wake") continue
+        const now = yield* moment
+        if (nextFor(view, now)._tag !== "Wake") continue
+        const backoff = backoffOf(view, now)
+        if (backoff !== null) return yield* refuse(backoff)
         break
       }
       case "AbortArchive": {
@@ -123,10 +158,14 @@ export const ensureActive = Effect.fn("ensureActive")(function* (
       }
       case "Rehost": {
         if (view === null) break
-        const rehosted = yield* rehost(view, { reason: "its machine is missing", force: options.force })
+        const rehosted = yield* fromTheRow(rehost(view, { reason: "its machine is missing", force: options.force }))
+        if (rehosted === null) break
         if (rehosted._tag === "Rehosted") {
           return { view: rehosted.view, woken: true, source: "cold", timings: rehosted.timings } satisfies WakeResult
         }
+        view = rehosted.view
+        const backoff = backoffOf(view, yield* moment)
+        if (backoff !== null && !options.force) return yield* refuse(backoff)
         break
       }
       case "Wait":

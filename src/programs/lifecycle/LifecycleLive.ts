@@ -117,7 +117,8 @@ const make = Effect.gen(function* () {
       Effect.mapError(wakeFailure)
     )
     // The row is committed: whatever becomes of its machine, the project exists and its first request wakes it.
-    const view = yield* share(projectId, up).pipe(
+    // Under a key of its own: a request that came before the create's answer did waits for the row.
+    const view = yield* share(`create ${projectId}`, up).pipe(
       Effect.flatMap((fiber) => within(input.deadlineMs, fiber)),
       Effect.map((result): ProjectView => result.view),
       Effect.catch(() =>

@@ -14,12 +14,17 @@ export const machineStartMs = 90_000
 /** Short calls on a started machine (unseal, settings, health). */
 export const machineCallMs = 10_000
 
-/** Bytes stopped moving for this long: the transfer is dead, whatever its limit says. */
-export const stallMs = 45_000
 /** A volume of the smallest machine writes 16 MiB/s; a transfer reads or writes each byte up to three times. */
 const slowestBytesPerMs = (4 * 1024 * 1024) / 1_000
-/** The limit of one transfer of a database: also the life of its presigned URL. */
+/**
+ * Bytes stopped moving for this long: the transfer is dead, whatever its limit says. A server examines the whole
+ * database before or after it moves, and tells of no bytes meanwhile.
+ */
+export const stallMs = (bytes: number): number => 45_000 + Math.ceil(bytes / slowestBytesPerMs)
+/** The limit of one transfer of a database. */
 export const transferLimitMs = (bytes: number): number => 60_000 + Math.ceil(bytes / slowestBytesPerMs)
+/** A presigned URL for a call with this limit: the clocks of an instance and of the store differ. */
+export const urlLifeMs = (limitMs: number): number => limitMs + 5 * 60_000
 /** The size of a database is known only after its upload: the largest volume's worth, 500 GB, would be days. */
 export const archiveLimitMs = (volumeSizeGb: number): number => transferLimitMs(volumeSizeGb * 1024 ** 3)
 
@@ -28,7 +33,8 @@ export const deletePatienceMs = 5_000
 
 /** Waking at once at most in one instance; more callers get Unavailable instead of an unbounded queue. */
 export const maxConcurrentOperations = 200
+export const longestBackoffMs = 15 * 60_000
 /** Failed wakes, archives, rehosts: 5 s doubling to 15 minutes. */
-export const backoffMs = (attempts: number): number => Math.min(5_000 * 2 ** Math.min(attempts, 20), 15 * 60_000)
+export const backoffMs = (attempts: number): number => Math.min(5_000 * 2 ** Math.min(attempts, 20), longestBackoffMs)
 /** Starts that failed in a row before a project's machine is replaced. */
 export const startAttempts = 3
