@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as TestClock from "effect/testing/TestClock"
 import { PlaneConfig } from "../../src/config/PlaneConfig.ts"
@@ -11,8 +12,9 @@ import { Lifecycle } from "../../src/programs/lifecycle/Lifecycle.ts"
 import { newMachine } from "../../src/programs/lifecycle/Provision.ts"
 import { replenishPool } from "../../src/programs/pool/Replenish.ts"
 import { Machines } from "../../src/services/db/Machines.ts"
+import { Projects } from "../../src/services/db/Projects.ts"
 import { layerTestPlane, testConfig } from "../../src/testing/TestPlane.ts"
-import { atRest, createInput, lose, rest, settled } from "./support.ts"
+import { atRest, createInput, lose, newProject, rest, settled } from "./support.ts"
 
 const unlimited = { ...testConfig, create: { windows: "off" as const, public: true } }
 const plane = layerTestPlane({ config: () => unlimited })
@@ -137,5 +139,17 @@ describe("the loops", () => {
       assert.strictEqual((yield* ready).length, 2)
       assert.strictEqual((yield* statusOf("pool"))?.lastError, null)
     }).pipe(Effect.provide(layerLoops().pipe(Layer.provideMerge(plane))), Random.withSeed("failing"))
+  )
+
+  it.effect("archive a project in the first sweep after seven days without traffic, and not before", () =>
+    Effect.gen(function* () {
+      const id = yield* newProject
+      const projects = yield* Projects
+      const state = Effect.map(projects.find(id), (view) => Option.getOrThrow(view).project.state)
+      for (let hour = 0; hour < 7 * 24 - 1; hour++) yield* TestClock.adjust("1 hour")
+      assert.strictEqual(yield* state, "active")
+      for (let quarter = 0; quarter < 9; quarter++) yield* TestClock.adjust("15 minutes")
+      assert.strictEqual(yield* state, "dormant")
+    }).pipe(Effect.provide(layerLoops(["sweep"]).pipe(Layer.provideMerge(plane))), Random.withSeed("week"))
   )
 })
