@@ -15,16 +15,15 @@ export const makeArchives = (sql: SqlClient.SqlClient, reads: SqlClient.SqlClien
   const byExpiry = sql`ORDER BY a.url_expires_at, a.r2_key`
 
   return Archives.of({
-    current: Effect.fn("Archives.current")((projectUid) =>
+    current: (projectUid) =>
       reads`
         SELECT to_json(a) AS archive FROM valet.archives a
         WHERE a.project_uid = ${projectUid} AND a.status = 'current'`.pipe(
         Effect.flatMap(archiveRows),
         Effect.map((rows) => Option.fromNullishOr(rows[0])),
         read("currentArchive")
-      )
-    ),
-    discardAbandoned: Effect.fn("Archives.discardAbandoned")((limit) =>
+      ),
+    discardAbandoned: (limit) =>
       sql`
         WITH abandoned AS MATERIALIZED (
           SELECT a.r2_key FROM valet.archives a
@@ -39,22 +38,19 @@ export const makeArchives = (sql: SqlClient.SqlClient, reads: SqlClient.SqlClien
         WHERE a.r2_key = abandoned.r2_key AND a.status = 'uploading' RETURNING true`.pipe(
         Effect.map((rows) => rows.length),
         write("discardAbandonedArchives")
-      )
-    ),
-    bin: Effect.fn("Archives.bin")(({ limit, marginMs }) =>
+      ),
+    bin: ({ limit, marginMs }) =>
       reads`
         SELECT to_json(a) AS archive FROM valet.archives a
         WHERE a.status = 'discarded' AND a.url_expires_at <= valet.now() - valet.ms(${marginMs}::float8)
           AND (a.next_attempt_at IS NULL OR a.next_attempt_at <= valet.now())
-        ${byExpiry} LIMIT ${limit}::int`.pipe(Effect.flatMap(archiveRows), read("archiveBin"))
-    ),
-    noteFailure: Effect.fn("Archives.noteFailure")((r2Key, error, retryAfterMs) =>
+        ${byExpiry} LIMIT ${limit}::int`.pipe(Effect.flatMap(archiveRows), read("archiveBin")),
+    noteFailure: (r2Key, error, retryAfterMs) =>
       sql`
         UPDATE valet.archives
         SET attempts = attempts + 1, next_attempt_at = ${f.fromNow(retryAfterMs)}, last_error = ${error}
-        WHERE r2_key = ${r2Key} AND status <> 'gone'`.pipe(Effect.asVoid, write("noteArchiveFailure"))
-    ),
-    markGone: Effect.fn("Archives.markGone")((r2Key) =>
+        WHERE r2_key = ${r2Key} AND status <> 'gone'`.pipe(Effect.asVoid, write("noteArchiveFailure")),
+    markGone: (r2Key) =>
       sql`
         WITH forgotten AS (
           DELETE FROM valet.archives WHERE r2_key IN (
@@ -67,8 +63,7 @@ export const makeArchives = (sql: SqlClient.SqlClient, reads: SqlClient.SqlClien
         WHERE r2_key = ${r2Key} AND status = 'discarded' RETURNING true`.pipe(
         Effect.map((rows) => rows.length > 0),
         write("markArchiveGone")
-      )
-    ),
+      ),
     living: reads`
       SELECT to_json(a) AS archive FROM valet.archives a WHERE a.status <> 'gone' ${byExpiry}`.pipe(
       Effect.flatMap(archiveRows),

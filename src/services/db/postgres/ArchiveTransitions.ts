@@ -14,7 +14,7 @@ export const makeArchiveTransitions = (sql: SqlClient.SqlClient, find: Find): Ar
   const f = fragments(sql)
   const changed = Effect.map((rows: ReadonlyArray<unknown>) => rows.length > 0)
 
-  const beginArchive: ArchiveTransitions["beginArchive"] = Effect.fn("Projects.beginArchive")(function* (input) {
+  const beginArchive: ArchiveTransitions["beginArchive"] = Effect.fnUntraced(function* (input) {
     const rows = yield* sql`
       WITH ${f.held(sql`
         project_id = ${input.projectId} AND state IN ('active', 'suspended') AND operation = 'none'
@@ -42,7 +42,7 @@ export const makeArchiveTransitions = (sql: SqlClient.SqlClient, find: Find): Ar
     return { _tag: "Begun", project: row.project, machine: row.machine } satisfies BegunArchive
   })
 
-  const startUpload: ArchiveTransitions["startUpload"] = Effect.fn("Projects.startUpload")((input) =>
+  const startUpload: ArchiveTransitions["startUpload"] = (input) =>
     sql`
       WITH ${f.held(sql`${f.isMine(input.lease)} AND operation = 'archiving'`)},
       row AS (
@@ -55,9 +55,8 @@ export const makeArchiveTransitions = (sql: SqlClient.SqlClient, find: Find): Ar
       )
       UPDATE valet.projects p SET uploading = true FROM held JOIN row ON row.project_uid = held.uid
       WHERE p.project_id = held.project_id RETURNING true`.pipe(changed, write("startUpload"))
-  )
 
-  const commitArchive: ArchiveTransitions["commitArchive"] = Effect.fn("Projects.commitArchive")((input) =>
+  const commitArchive: ArchiveTransitions["commitArchive"] = (input) =>
     sql`
       WITH ${f.held(sql`${f.isMine(input.lease)} AND operation = 'archiving'`)},
       upload AS MATERIALIZED (
@@ -94,9 +93,8 @@ export const makeArchiveTransitions = (sql: SqlClient.SqlClient, find: Find): Ar
         detail: sql`jsonb_build_object('size', ${input.size}::bigint, 'r2_checksum', ${input.r2Checksum}::text)`
       })}
       SELECT true FROM after`.pipe(changed, write("commitArchive"))
-  )
 
-  const abortArchive: ArchiveTransitions["abortArchive"] = Effect.fn("Projects.abortArchive")(function* (input) {
+  const abortArchive: ArchiveTransitions["abortArchive"] = Effect.fnUntraced(function* (input) {
     const mayAbort = input.by._tag === "Holder" ? f.isMine(input.by.lease) : sql`(NOT uploading OR ${f.leaseExpired})`
     const rows = yield* sql`
       WITH ${f.held(sql`project_id = ${input.projectId} AND operation = 'archiving' AND ${mayAbort}`)},

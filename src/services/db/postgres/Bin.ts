@@ -42,7 +42,7 @@ export const makeBin = (sql: SqlClient.SqlClient, reads: SqlClient.SqlClient): B
       OR (p.operation IN ('creating', 'waking', 'rehosting') AND p.generation = m.generation)
     ))`
 
-  const discard: Bin["discard"] = Effect.fn("Machines.discard")((input) =>
+  const discard: Bin["discard"] = (input) =>
     sql`
       WITH owner AS MATERIALIZED (
         SELECT p.machine FROM valet.machines m JOIN valet.projects p ON p.project_id = m.project
@@ -59,15 +59,13 @@ export const makeBin = (sql: SqlClient.SqlClient, reads: SqlClient.SqlClient): B
       WHERE m.name = ${input.name} AND m.status = ANY(${[...input.from]}::text[])
         AND owned.machine IS DISTINCT FROM m.name
       RETURNING true`.pipe(changed, write("discard"))
-  )
 
-  const find: Bin["find"] = Effect.fn("Machines.find")((name) =>
+  const find: Bin["find"] = (name) =>
     reads`SELECT to_json(m) AS machine FROM valet.machines m WHERE m.name = ${name}`.pipe(
       Effect.flatMap(machineRows),
       Effect.map((rows) => rows[0] ?? null),
       read("findMachine")
     )
-  )
 
   const pool = reads`
     SELECT to_json(m) AS machine FROM valet.machines m
@@ -76,7 +74,7 @@ export const makeBin = (sql: SqlClient.SqlClient, reads: SqlClient.SqlClient): B
     read("pool")
   )
 
-  const bin: Bin["bin"] = Effect.fn("Machines.bin")((limit) =>
+  const bin: Bin["bin"] = (limit) =>
     reads`
       SELECT to_json(m) AS machine FROM valet.machines m
       WHERE m.status = 'discarded' AND coalesce(m.next_attempt_at, '-infinity') <= valet.now()
@@ -84,7 +82,6 @@ export const makeBin = (sql: SqlClient.SqlClient, reads: SqlClient.SqlClient): B
       Effect.flatMap(machineRows),
       read("bin")
     )
-  )
 
   const binCounts = reads`
     SELECT count(*)::int AS discarded, (count(*) FILTER (WHERE served AND NOT released))::int AS kept,
@@ -95,14 +92,13 @@ export const makeBin = (sql: SqlClient.SqlClient, reads: SqlClient.SqlClient): B
     read("binCounts")
   )
 
-  const noteFailure: Bin["noteFailure"] = Effect.fn("Machines.noteFailure")((name, error, retryAfterMs) =>
+  const noteFailure: Bin["noteFailure"] = (name, error, retryAfterMs) =>
     sql`
       UPDATE valet.machines
       SET attempts = attempts + 1, next_attempt_at = ${f.fromNow(retryAfterMs)}, last_error = ${error}
       WHERE name = ${name} AND status <> 'gone'`.pipe(Effect.asVoid, write("noteFailure"))
-  )
 
-  const recordGone: Bin["recordGone"] = Effect.fn("Machines.recordGone")((name, what) =>
+  const recordGone: Bin["recordGone"] = (name, what) =>
     (what === "machine"
       ? sql`
         UPDATE valet.machines SET machine_id = NULL, private_ip = NULL, machine_gone = true
@@ -111,9 +107,8 @@ export const makeBin = (sql: SqlClient.SqlClient, reads: SqlClient.SqlClient): B
         UPDATE valet.machines SET volume_id = NULL, volume_gone = true
         WHERE name = ${name} AND status = 'discarded' AND volume_id IS NOT NULL`
     ).pipe(Effect.asVoid, write("recordGone"))
-  )
 
-  const markGone: Bin["markGone"] = Effect.fn("Machines.markGone")((name) =>
+  const markGone: Bin["markGone"] = (name) =>
     sql`
       UPDATE valet.machines SET status = 'gone', updated_at = valet.now()
       WHERE name = ${name} AND status = 'discarded' AND machine_id IS NULL AND volume_id IS NULL
@@ -121,10 +116,9 @@ export const makeBin = (sql: SqlClient.SqlClient, reads: SqlClient.SqlClient): B
           absent_looks >= ${absence.minLooks}::int AND updated_at <= valet.now() - valet.ms(${absence.minAgeMs}::float8)
         ))
       RETURNING true`.pipe(changed, write("markGone"))
-  )
 
   /** Rows that are neither locked nor changed since they were found; what was missed is found by the next pass. */
-  const discardUnnamed: Bin["discardUnnamed"] = Effect.fn("Machines.discardUnnamed")((limit) =>
+  const discardUnnamed: Bin["discardUnnamed"] = (limit) =>
     sql`
       WITH unnamed AS MATERIALIZED (
         SELECT m.name FROM valet.machines m WHERE m.status = 'assigned' AND NOT ${inUse}
@@ -132,9 +126,8 @@ export const makeBin = (sql: SqlClient.SqlClient, reads: SqlClient.SqlClient): B
       )
       UPDATE valet.machines m SET ${f.discards} FROM unnamed
       WHERE m.name = unnamed.name AND m.status = 'assigned' RETURNING true`.pipe(counted, write("discardUnnamed"))
-  )
 
-  const discardAbandoned: Bin["discardAbandoned"] = Effect.fn("Machines.discardAbandoned")((olderThanMs, limit) =>
+  const discardAbandoned: Bin["discardAbandoned"] = (olderThanMs, limit) =>
     sql`
       WITH abandoned AS MATERIALIZED (
         SELECT m.name FROM valet.machines m
@@ -147,7 +140,6 @@ export const makeBin = (sql: SqlClient.SqlClient, reads: SqlClient.SqlClient): B
       counted,
       write("discardAbandoned")
     )
-  )
 
   const living = reads`
     SELECT to_json(m) AS machine FROM valet.machines m WHERE m.status <> 'gone' ${oldestFirst}`.pipe(
@@ -155,21 +147,19 @@ export const makeBin = (sql: SqlClient.SqlClient, reads: SqlClient.SqlClient): B
     read("living")
   )
 
-  const ofProject: Bin["ofProject"] = Effect.fn("Machines.ofProject")((projectId) =>
+  const ofProject: Bin["ofProject"] = (projectId) =>
     reads`SELECT to_json(m) AS machine FROM valet.machines m WHERE m.project = ${projectId} ${oldestFirst}`.pipe(
       Effect.flatMap(machineRows),
       read("ofProject")
     )
-  )
 
-  const purge: Bin["purge"] = Effect.fn("Machines.purge")((olderThanMs, limit) =>
+  const purge: Bin["purge"] = (olderThanMs, limit) =>
     sql`
       DELETE FROM valet.machines WHERE name IN (
         SELECT name FROM valet.machines
         WHERE status = 'gone' AND updated_at <= valet.now() - valet.ms(${olderThanMs}::float8)
         ORDER BY created_at, name LIMIT ${limit}::int FOR UPDATE SKIP LOCKED
       ) RETURNING true`.pipe(counted, write("purge"))
-  )
 
   return {
     bin,

@@ -114,7 +114,7 @@ export const makeCreates = (sql: SqlClient.SqlClient): Pick<Projects["Service"],
   })
 
   return {
-    create: Effect.fn("Projects.create")((input) => transaction(sql, "create")(steps(input)))
+    create: (input) => transaction(sql, "create")(steps(input))
   }
 }
 

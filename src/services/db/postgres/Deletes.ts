@@ -12,7 +12,7 @@ type Deletes = Pick<Projects["Service"], "beginDelete" | "commitDelete">
 export const makeDeletes = (sql: SqlClient.SqlClient, find: Find): Deletes => {
   const f = fragments(sql)
 
-  const beginDelete: Deletes["beginDelete"] = Effect.fn("Projects.beginDelete")(function* (input) {
+  const beginDelete: Deletes["beginDelete"] = Effect.fnUntraced(function* (input) {
     const rows = yield* sql`
       WITH ${f.held(sql`
         project_id = ${input.projectId} AND state <> 'deleted'
@@ -29,7 +29,7 @@ export const makeDeletes = (sql: SqlClient.SqlClient, find: Find): Deletes => {
     return row === undefined ? yield* refused(find, input.projectId) : { _tag: "Begun" as const, project: row.project }
   })
 
-  const commitDelete: Deletes["commitDelete"] = Effect.fn("Projects.commitDelete")(({ lease, machineDeleteAfterMs }) =>
+  const commitDelete: Deletes["commitDelete"] = ({ lease, machineDeleteAfterMs }) =>
     sql`
         WITH ${f.held(sql`${f.isMine(lease)} AND operation = 'deleting'`)},
         ${f.after(sql`
@@ -48,7 +48,6 @@ export const makeDeletes = (sql: SqlClient.SqlClient, find: Find): Deletes => {
       Effect.map((rows) => rows.length > 0),
       write("commitDelete")
     )
-  )
 
   return { beginDelete, commitDelete }
 }

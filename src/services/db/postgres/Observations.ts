@@ -11,7 +11,7 @@ type Observations = Pick<Machines["Service"], "countAbsent" | "observe" | "lookA
 const decodeIds = Schema.decodeUnknownEffect(Schema.Array(Schema.Struct({ id: Schema.String })))
 
 export const makeObservations = (sql: SqlClient.SqlClient): Observations => {
-  const countAbsent: Observations["countAbsent"] = Effect.fn("Machines.countAbsent")((names) =>
+  const countAbsent: Observations["countAbsent"] = (names) =>
     sql`
       UPDATE valet.machines
       SET absent_looks = CASE WHEN name = ANY(${[...names]}::text[]) THEN absent_looks + 1 ELSE 0 END
@@ -19,10 +19,9 @@ export const makeObservations = (sql: SqlClient.SqlClient): Observations => {
       Effect.asVoid,
       write("countAbsent")
     )
-  )
 
   /** Locks only what differs, projects before machines. */
-  const observe: Observations["observe"] = Effect.fn("Machines.observe")((observations) =>
+  const observe: Observations["observe"] = (observations) =>
     sql`
       WITH seen AS (
         SELECT DISTINCT ON (e ->> 'machineId') position, e ->> 'machineId' AS machine_id, e ->> 'state' AS state,
@@ -86,9 +85,8 @@ export const makeObservations = (sql: SqlClient.SqlClient): Observations => {
       Effect.map((rows) => ({ changed: rows.length })),
       write("observe")
     )
-  )
 
-  const lookAtStrays: Observations["lookAtStrays"] = Effect.fn("Machines.lookAtStrays")((kind, seen, minAgeMs) => {
+  const lookAtStrays: Observations["lookAtStrays"] = (kind, seen, minAgeMs) => {
     const id = sql.literal(kind === "machine" ? "m.machine_id" : "m.volume_id")
     return sql`
       WITH seen AS MATERIALIZED (
@@ -112,7 +110,7 @@ export const makeObservations = (sql: SqlClient.SqlClient): Observations => {
       Effect.map((rows) => rows.map((row) => row.id)),
       write("lookAtStrays")
     )
-  })
+  }
 
   return { countAbsent, lookAtStrays, observe }
 }

@@ -15,7 +15,7 @@ const decodeWait = Schema.decodeUnknownEffect(Schema.Array(Schema.Struct({ wait_
 
 export const makePlane = (sql: SqlClient.SqlClient, ready: Effect.Effect<boolean, StoreError>): Plane["Service"] => {
   return Plane.of({
-    identify: Effect.fn("Plane.identify")((proposed) =>
+    identify: (proposed) =>
       sql`
         INSERT INTO valet.identity AS i (plane_id, fly_app, bucket)
         VALUES (${proposed.planeId}, ${proposed.flyApp}, ${proposed.bucket})
@@ -25,9 +25,8 @@ export const makePlane = (sql: SqlClient.SqlClient, ready: Effect.Effect<boolean
         Effect.flatMap(decodeIdentity),
         Effect.map(([row]): PlaneIdentity => ({ planeId: row.plane_id, flyApp: row.fly_app, bucket: row.bucket })),
         write("identify")
-      )
-    ),
-    bookFlyRequest: Effect.fn("Plane.bookFlyRequest")((input) => {
+      ),
+    bookFlyRequest: (input) => {
       const interval = sql`valet.ms(${input.intervalMs}::float8)`
       // Each booking adds at most one row and clears up to two whose buckets are full again.
       /** `arrival` is when a request booked now would be due if there were no burst. */
@@ -52,7 +51,7 @@ export const makePlane = (sql: SqlClient.SqlClient, ready: Effect.Effect<boolean
         Effect.map((rows) => rows[0]?.wait_ms ?? null),
         write("bookFlyRequest")
       )
-    }),
+    },
     ready
   })
 }

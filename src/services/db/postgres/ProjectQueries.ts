@@ -31,7 +31,7 @@ const decodeIdle = Schema.decodeUnknownEffect(Schema.Array(Schema.Struct({ proje
 export const makeProjectQueries = (sql: SqlClient.SqlClient): Queries => {
   const moment = (milliseconds: number) => sql`to_timestamp(${milliseconds}::float8 / 1000)`
 
-  const find: Queries["find"] = Effect.fn("Projects.find")((projectId) =>
+  const find: Queries["find"] = (projectId) =>
     sql`
       SELECT to_json(p) AS project, to_json(m) AS machine
       FROM valet.projects p LEFT JOIN valet.machines m ON m.name = p.machine
@@ -40,9 +40,8 @@ export const makeProjectQueries = (sql: SqlClient.SqlClient): Queries => {
       Effect.map((rows) => Option.fromNullishOr(viewOf(rows))),
       read("find")
     )
-  )
 
-  const list: Queries["list"] = Effect.fn("Projects.list")(function* ({ cursor, limit, state }) {
+  const list: Queries["list"] = Effect.fnUntraced(function* ({ cursor, limit, state }) {
     const behind = cursor === null ? null : decodeCursor(cursor)
     if (behind === undefined) {
       return yield* new StoreError({ operation: "list", reason: "Broken", detail: "not a cursor" })
@@ -80,20 +79,18 @@ export const makeProjectQueries = (sql: SqlClient.SqlClient): Queries => {
       }
       return totals
     }),
-    read("counts"),
-    Effect.withSpan("Projects.counts")
+    read("counts")
   )
 
-  const running: Queries["running"] = Effect.fn("Projects.running")((limit) =>
+  const running: Queries["running"] = (limit) =>
     sql`
       SELECT to_json(p) AS project FROM valet.projects p WHERE p.operation <> 'none'
       ORDER BY p.operation_began_at, p.project_id LIMIT ${limit}::int`.pipe(
       Effect.flatMap(projectRows),
       read("running")
     )
-  )
 
-  const idleCandidates: Queries["idleCandidates"] = Effect.fn("Projects.idleCandidates")(({ after, idleMs, limit }) => {
+  const idleCandidates: Queries["idleCandidates"] = ({ after, idleMs, limit }) => {
     const candidate = sql`
         state IN ('active', 'suspended') AND operation = 'none' AND NOT pinned AND NOT data_unavailable
         AND machine IS NOT NULL AND (next_attempt_at IS NULL OR next_attempt_at <= valet.now())
@@ -121,21 +118,19 @@ export const makeProjectQueries = (sql: SqlClient.SqlClient): Queries => {
       Effect.map((rows) => rows.map((row) => ({ projectId: row.project_id, lastActiveAt: Date.parse(row.at) }))),
       read("idleCandidates")
     )
-  })
+  }
 
-  const expiredLeases: Queries["expiredLeases"] = Effect.fn("Projects.expiredLeases")((limit) =>
+  const expiredLeases: Queries["expiredLeases"] = (limit) =>
     sql`
       SELECT to_json(p) AS project FROM valet.projects p
       WHERE p.operation <> 'none' AND p.lease_until <= valet.now()
       ORDER BY p.lease_until, p.project_id LIMIT ${limit}::int`.pipe(Effect.flatMap(projectRows), read("expiredLeases"))
-  )
 
-  const events: Queries["events"] = Effect.fn("Projects.events")(({ before, limit, projectId }) =>
+  const events: Queries["events"] = ({ before, limit, projectId }) =>
     sql`
       SELECT to_json(e) AS event FROM valet.events e
       WHERE e.project_id = ${projectId} ${before === null ? sql`` : sql`AND e.id < ${before}::bigint`}
       ORDER BY e.id DESC LIMIT ${limit}::int`.pipe(Effect.flatMap(eventRows), read("events"))
-  )
 
   return { counts, events, expiredLeases, find, idleCandidates, list, running }
 }

@@ -14,7 +14,7 @@ export const makeProjectSettings = (sql: SqlClient.SqlClient): Changes => {
   const f = fragments(sql)
   const json = (value: object) => sql`${PgTypes.jsonb(value)}::jsonb`
 
-  const updateSettings: Changes["updateSettings"] = Effect.fn("Projects.updateSettings")((projectId, patch) =>
+  const updateSettings: Changes["updateSettings"] = (projectId, patch) =>
     sql`
       WITH ${f.held(sql`project_id = ${projectId} AND state <> 'deleted'`)},
       patch AS (SELECT ${json(patch)} AS p),
@@ -34,10 +34,9 @@ export const makeProjectSettings = (sql: SqlClient.SqlClient): Changes => {
       Effect.map((rows) => Option.fromNullishOr(viewOf(rows))),
       write("updateSettings")
     )
-  )
 
   /** Locked in the order of their ids, so that two instances with the same projects don't deadlock. */
-  const touch: Changes["touch"] = Effect.fn("Projects.touch")((projectIds) =>
+  const touch: Changes["touch"] = (projectIds) =>
     projectIds.length === 0
       ? Effect.void
       : sql`
@@ -47,14 +46,12 @@ export const makeProjectSettings = (sql: SqlClient.SqlClient): Changes => {
         )
         UPDATE valet.projects p SET last_active_at = greatest(p.last_active_at, valet.now())
         FROM touched WHERE p.project_id = touched.project_id`.pipe(Effect.asVoid, write("touch"))
-  )
 
-  const record: Changes["record"] = Effect.fn("Projects.record")(({ detail, kind, projectId }) =>
+  const record: Changes["record"] = ({ detail, kind, projectId }) =>
     sql`
       INSERT INTO valet.events (project_id, at, kind, generation, detail)
       SELECT project_id, valet.now(), ${kind}, generation, ${json(detail)}
       FROM valet.projects WHERE project_id = ${projectId}`.pipe(Effect.asVoid, write("record"))
-  )
 
   return { record, touch, updateSettings }
 }

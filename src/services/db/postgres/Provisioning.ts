@@ -35,7 +35,7 @@ export const makeProvisioning = (sql: SqlClient.SqlClient): Provisioning => {
     'provisioning', valet.now(), valet.now()`
   const columns = sql.literal("name, region, image, volume_size_gb, key_id, status, created_at, updated_at")
 
-  const insertPool: Provisioning["insertPool"] = Effect.fn("Machines.insertPool")((machine, maxMachines) =>
+  const insertPool: Provisioning["insertPool"] = (machine, maxMachines) =>
     Effect.andThen(
       oneAtATime,
       sql`
@@ -49,9 +49,8 @@ export const makeProvisioning = (sql: SqlClient.SqlClient): Provisioning => {
         SELECT true FROM inserted
         UNION ALL SELECT true FROM before WHERE status = 'provisioning' AND project IS NULL`
     ).pipe(changed, transaction(sql, "insertPool"))
-  )
 
-  const insertFor: Provisioning["insertFor"] = Effect.fn("Machines.insertFor")((lease, machine, maxMachines) =>
+  const insertFor: Provisioning["insertFor"] = (lease, machine, maxMachines) =>
     Effect.andThen(
       oneAtATime,
       sql`
@@ -76,11 +75,10 @@ export const makeProvisioning = (sql: SqlClient.SqlClient): Provisioning => {
       Effect.map((rows) => rows[0]?.outcome ?? "lost"),
       transaction(sql, "insertFor")
     )
-  )
 
   const mayProvision = (lease: Lease) => sql`${f.isMine(lease)} AND operation IN ('creating', 'waking', 'rehosting')`
 
-  const claimNext: Provisioning["claimNext"] = Effect.fn("Machines.claimNext")((input) =>
+  const claimNext: Provisioning["claimNext"] = (input) =>
     sql`
       WITH ${f.held(mayProvision(input.lease))},
       given_up AS (
@@ -91,7 +89,6 @@ export const makeProvisioning = (sql: SqlClient.SqlClient): Provisioning => {
       after AS (SELECT * FROM held),
       ${claimFrom(sql, input.claim)}
       SELECT to_json(claimed) AS machine FROM claimed`.pipe(Effect.flatMap(machineRows), first, write("claimNext"))
-  )
 
   /**
    * An id is written into a row still being provisioned, or into the project's own while it is rehosted. One that comes
@@ -132,35 +129,31 @@ export const makeProvisioning = (sql: SqlClient.SqlClient): Provisioning => {
       first
     )
 
-  const recordVolume: Provisioning["recordVolume"] = Effect.fn("Machines.recordVolume")((name, { region, volumeId }) =>
+  const recordVolume: Provisioning["recordVolume"] = (name, { region, volumeId }) =>
     recordIds(
       name,
       sql`volume_id = ${volumeId}, region = ${region}, volume_gone = false`,
       sql`found.volume_id IS NOT DISTINCT FROM ${volumeId}`,
       sql`volume_id = m.volume_id`
     ).pipe(write("recordVolume"))
-  )
 
-  const recordMachine: Provisioning["recordMachine"] = Effect.fn("Machines.recordMachine")(
-    (name, { machineId, privateIp }) =>
-      recordIds(
-        name,
-        sql`machine_id = ${machineId}, private_ip = ${privateIp}, machine_gone = false`,
-        sql`found.machine_id IS NOT DISTINCT FROM ${machineId}`,
-        sql`private_ip = coalesce(${privateIp}, m.private_ip)`
-      ).pipe(write("recordMachine"))
-  )
+  const recordMachine: Provisioning["recordMachine"] = (name, { machineId, privateIp }) =>
+    recordIds(
+      name,
+      sql`machine_id = ${machineId}, private_ip = ${privateIp}, machine_gone = false`,
+      sql`found.machine_id IS NOT DISTINCT FROM ${machineId}`,
+      sql`private_ip = coalesce(${privateIp}, m.private_ip)`
+    ).pipe(write("recordMachine"))
 
-  const markReady: Provisioning["markReady"] = Effect.fn("Machines.markReady")((name) =>
+  const markReady: Provisioning["markReady"] = (name) =>
     sql`
       UPDATE valet.machines SET status = 'ready', updated_at = valet.now()
       WHERE name = ${name} AND status = 'provisioning' AND project IS NULL
         AND machine_id IS NOT NULL AND volume_id IS NOT NULL
       RETURNING true`.pipe(changed, write("markReady"))
-  )
 
   /** The project's row stays as it is, so that its listeners are told here. */
-  const clearMachine: Provisioning["clearMachine"] = Effect.fn("Machines.clearMachine")((lease, name) =>
+  const clearMachine: Provisioning["clearMachine"] = (lease, name) =>
     sql`
       WITH ${f.held(sql`${f.isMine(lease)} AND operation = 'rehosting' AND machine = ${name}`)},
       cleared AS (
@@ -169,7 +162,6 @@ export const makeProvisioning = (sql: SqlClient.SqlClient): Provisioning => {
         FROM held WHERE m.name = held.machine AND m.project = held.project_id RETURNING m.project
       )
       SELECT pg_notify('valet_changes', project)::text FROM cleared`.pipe(changed, write("clearMachine"))
-  )
 
   return { claimNext, clearMachine, insertFor, insertPool, markReady, recordMachine, recordVolume }
 }

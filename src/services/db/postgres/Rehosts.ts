@@ -17,7 +17,7 @@ export const makeRehosts = (sql: SqlClient.SqlClient, find: Find): Rehosts => {
     SELECT floor(extract(epoch FROM a.created_at) * 1000)::bigint FROM valet.archives a
     WHERE a.project_uid = held.uid AND a.status = 'current')`
 
-  const beginRehost: Rehosts["beginRehost"] = Effect.fn("Projects.beginRehost")(function* (input) {
+  const beginRehost: Rehosts["beginRehost"] = Effect.fnUntraced(function* (input) {
     const rows = yield* sql`
       WITH ${f.held(sql`
         project_id = ${input.projectId} AND state IN ('active', 'suspended') AND machine = ${input.machine}
@@ -42,7 +42,7 @@ export const makeRehosts = (sql: SqlClient.SqlClient, find: Find): Rehosts => {
     return { _tag: "Begun", project: row.project, machine: row.machine } satisfies BegunRehost
   })
 
-  const failRehost: Rehosts["failRehost"] = Effect.fn("Projects.failRehost")((input) =>
+  const failRehost: Rehosts["failRehost"] = (input) =>
     sql`
       WITH ${f.held(sql`${f.isMine(input.lease)} AND operation = 'rehosting'`)},
       ${f.after(sql`
@@ -62,9 +62,8 @@ export const makeRehosts = (sql: SqlClient.SqlClient, find: Find): Rehosts => {
       Effect.map((rows) => rows.length > 0),
       write("failRehost")
     )
-  )
 
-  const recover: Rehosts["recover"] = Effect.fn("Projects.recover")(function* ({ from, projectId }) {
+  const recover: Rehosts["recover"] = Effect.fnUntraced(function* ({ from, projectId }) {
     const rows = yield* sql`
       WITH ${f.held(sql`project_id = ${projectId} AND data_unavailable AND operation = 'none'`)},
       ${f.after(sql`

@@ -66,9 +66,17 @@ export const storeError =
 /** Quick ones only: who waited long for a lock has no time to wait again. */
 const again = Schedule.exponential("50 millis").pipe(
   Schedule.jittered,
-  Schedule.upTo({ times: 3, duration: "1 second" }),
+  Schedule.upTo({ times: 2, duration: "1 second" }),
   Schedule.setInputType<StoreError>()
 )
+
+/** The schedule is made when a first attempt has failed: nearly all succeed. */
+const repeated =
+  (mayRepeat: (error: StoreError) => boolean) =>
+  <A, R>(attempt: Effect.Effect<A, StoreError, R>): Effect.Effect<A, StoreError, R> =>
+    Effect.catchIf(attempt, mayRepeat, () =>
+      Effect.retry(Effect.delay(attempt, "50 millis"), { schedule: again, while: mayRepeat })
+    )
 
 /** A statement without effects. */
 export const read =
@@ -76,8 +84,8 @@ export const read =
   <A, R>(effect: Effect.Effect<A, SqlError | Schema.SchemaError, R>): Effect.Effect<A, StoreError, R> =>
     effect.pipe(
       Effect.mapError(storeError(operation, "read")),
-      Effect.retry({ schedule: again, while: (error) => error.retryable }),
-      Effect.withSpan(`db.${operation}`)
+      repeated((error) => error.retryable),
+      Effect.withSpan(`db.${operation}`, {}, { captureStackTrace: false })
     )
 
 /** One statement with effects. */
@@ -86,8 +94,8 @@ export const write =
   <A, R>(effect: Effect.Effect<A, SqlError | Schema.SchemaError, R>): Effect.Effect<A, StoreError, R> =>
     effect.pipe(
       Effect.mapError(storeError(operation, "write")),
-      Effect.retry({ schedule: again, while: (error) => error.reason === "Contention" }),
-      Effect.withSpan(`db.${operation}`)
+      repeated((error) => error.reason === "Contention"),
+      Effect.withSpan(`db.${operation}`, {}, { captureStackTrace: false })
     )
 
 /** Where the session is gone its ROLLBACK fails too, as a defect beside the failure that matters. */

@@ -43,7 +43,7 @@ export const makeWakes = (sql: SqlClient.SqlClient, find: Find): Wakes => {
   const f = fragments(sql)
   const changed = Effect.map((rows: ReadonlyArray<unknown>) => rows.length > 0)
 
-  const beginWake: Wakes["beginWake"] = Effect.fn("Projects.beginWake")(function* (input) {
+  const beginWake: Wakes["beginWake"] = Effect.fnUntraced(function* (input) {
     const rows = yield* sql`
       WITH ${f.held(sql`
         project_id = ${input.projectId} AND state = 'dormant'
@@ -67,14 +67,13 @@ export const makeWakes = (sql: SqlClient.SqlClient, find: Find): Wakes => {
     return row === undefined ? yield* refused(find, input.projectId) : ({ _tag: "Begun", ...row } satisfies Begun)
   })
 
-  const renew: Wakes["renew"] = Effect.fn("Projects.renew")((lease, leaseMs) =>
+  const renew: Wakes["renew"] = (lease, leaseMs) =>
     sql`UPDATE valet.projects SET lease_until = ${f.fromNow(leaseMs)} WHERE ${f.isMine(lease)} RETURNING true`.pipe(
       changed,
       write("renew")
     )
-  )
 
-  const commitActive: Wakes["commitActive"] = Effect.fn("Projects.commitActive")(function* ({ lease, machine }) {
+  const commitActive: Wakes["commitActive"] = Effect.fnUntraced(function* ({ lease, machine }) {
     const rows = yield* sql`
       WITH ${f.held(sql`${f.isMine(lease)} AND (${f.comesUp} OR operation = 'rehosting')`)},
       serving AS (
@@ -119,16 +118,15 @@ export const makeWakes = (sql: SqlClient.SqlClient, find: Find): Wakes => {
     return viewOf(rows)
   })
 
-  const failWake: Wakes["failWake"] = Effect.fn("Projects.failWake")(({ error, lease, retryAfterMs }) =>
+  const failWake: Wakes["failWake"] = ({ error, lease, retryAfterMs }) =>
     sql`
       WITH ${f.held(sql`${f.isMine(lease)} AND ${f.comesUp}`)},
       ${f.after(sql`${f.ends}, ${f.withFailure(error, retryAfterMs)}`)},
       ${f.besideDiscarded()},
       ${f.events({ kind: "wake_failed", detail: sql`jsonb_build_object('error', after.last_error)` })}
       SELECT true FROM after`.pipe(changed, write("failWake"))
-  )
 
-  const raiseGeneration: Wakes["raiseGeneration"] = Effect.fn("Projects.raiseGeneration")(function* (lease, newest) {
+  const raiseGeneration: Wakes["raiseGeneration"] = Effect.fnUntraced(function* (lease, newest) {
     const rows = yield* sql`
       WITH ${f.held(f.isMine(lease))},
       ${f.after(sql`generation = greatest(held.generation, ${newest}::bigint + 1)`)},
@@ -150,7 +148,7 @@ export const makeWakes = (sql: SqlClient.SqlClient, find: Find): Wakes => {
     return row === undefined ? null : { ...lease, generation: row.project.generation }
   })
 
-  const expireWake: Wakes["expireWake"] = Effect.fn("Projects.expireWake")((projectId) =>
+  const expireWake: Wakes["expireWake"] = (projectId) =>
     sql`
       WITH ${f.held(sql`project_id = ${projectId} AND ${f.comesUp} AND ${f.leaseExpired}`)},
       ${f.after(sql`${f.ends}, generation = held.generation + 1`)},
@@ -158,7 +156,6 @@ export const makeWakes = (sql: SqlClient.SqlClient, find: Find): Wakes => {
       ${f.uploadsDiscarded()},
       ${f.events(f.takenOver)}
       SELECT true FROM after`.pipe(changed, write("expireWake"))
-  )
 
   return { beginWake, commitActive, expireWake, failWake, raiseGeneration, renew }
 }
