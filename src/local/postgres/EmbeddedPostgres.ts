@@ -11,6 +11,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Path from "effect/Path"
 import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
@@ -65,11 +66,13 @@ const make = Effect.fnUntraced(function* (options: EmbeddedPostgresOptions) {
     )
   )
 
+  if (run.owner !== null) yield* give(folder, data, run.owner)
+
   /** Into a folder beside, renamed when complete: an interrupted one is begun again. */
   const initialise = Effect.gen(function* () {
     const fresh = path.join(folder, "data.new")
     yield* fs.remove(fresh, { recursive: true, force: true })
-    const [command, args] = run(programs.initdb, [
+    const [command, args] = run.command(programs.initdb, [
       `--pgdata=${fresh}`,
       `--username=${user}`,
       "--auth=scram-sha-256",
@@ -93,7 +96,7 @@ const make = Effect.fnUntraced(function* (options: EmbeddedPostgresOptions) {
   if (!(yield* fs.exists(data))) yield* initialise
 
   const start = Effect.fnUntraced(function* (port: number) {
-    const [command, args] = run(programs.postgres, ["-D", data, ...settings(port, options.durable ?? true)])
+    const [command, args] = run.command(programs.postgres, ["-D", data, ...settings(port, options.durable ?? true)])
     const handle = yield* spawner.spawn(
       ChildProcess.make(command, args, {
         extendEnv: true,
@@ -130,6 +133,23 @@ const make = Effect.fnUntraced(function* (options: EmbeddedPostgresOptions) {
   const port = yield* started
   const at = (database: string) => Redacted.make(`postgresql://${user}:${password}@127.0.0.1:${port}/${database}`)
   return { port, url: at("postgres"), urlOf: at }
+})
+
+/** The server insists on owning its files; an earlier start may have run as somebody else. */
+const give = Effect.fnUntraced(function* (folder: string, data: string, owner: number) {
+  const fs = yield* FileSystem.FileSystem
+  const spawner = yield* ChildProcessSpawner
+  const owners = yield* Effect.forEach([folder, data], (path) =>
+    fs.stat(path).pipe(
+      Effect.map(({ uid }) => Option.getOrElse(uid, () => owner)),
+      Effect.orElseSucceed(() => owner)
+    )
+  )
+  if (owners.every((uid) => uid === owner)) return
+  const code = yield* spawner.exitCode(ChildProcess.make("chown", ["-R", `${owner}:${owner}`, folder]))
+  if (code !== 0) {
+    return yield* new EmbeddedPostgresError({ reason: "StartFailed", detail: `${folder} can't be given to ${owner}` })
+  }
 })
 
 const settings = (port: number, durable: boolean): ReadonlyArray<string> => {

