@@ -83,6 +83,25 @@ describe("the warm pool", () => {
     }).pipe(Effect.provide(plane), Random.withSeed("gone"))
   )
 
+  it.effect("tries less and less often where no machine can be had, and says so", () =>
+    Effect.gen(function* () {
+      const world = yield* FlyWorld
+      yield* world.inject({ match: { operation: "createVolume" }, fault: { kind: "capacity", status: 422 } })
+      for (let pass = 0; pass < 30; pass++) {
+        const failed = yield* settled(Effect.flip(replenishPool))
+        assert.match(failed.message, /Capacity/)
+        yield* TestClock.adjust("30 seconds")
+      }
+      assert.isAtMost(yield* world.callCount("createVolume"), 10)
+      yield* world.clearFaults
+      for (let pass = 0; pass < 20; pass++) {
+        yield* settled(Effect.ignore(replenishPool))
+        yield* TestClock.adjust("30 seconds")
+      }
+      assert.strictEqual((yield* ready).length, 2)
+    }).pipe(Effect.provide(plane), Random.withSeed("less often"))
+  )
+
   it.effect("never exceeds VALET_MAX_MACHINES", () =>
     Effect.gen(function* () {
       yield* settled(replenishPool)

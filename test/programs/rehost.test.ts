@@ -9,9 +9,12 @@ import { instantDelays } from "../../src/local/fly/model/FlyState.ts"
 import { migrate } from "../../src/local/fly/model/Hosts.ts"
 import { deleteMachine } from "../../src/local/fly/model/Machines.ts"
 import { createSnapshot } from "../../src/local/fly/model/Snapshots.ts"
+import { destroyed } from "../../src/programs/lifecycle/Gone.ts"
 import { Lifecycle } from "../../src/programs/lifecycle/Lifecycle.ts"
 import { StepHook } from "../../src/programs/lifecycle/Steps.ts"
 import { discard } from "../../src/programs/reconcile/Discard.ts"
+import { observe } from "../../src/programs/reconcile/Observe.ts"
+import { MachineClient } from "../../src/services/machine/MachineClient.ts"
 import { Machines } from "../../src/services/db/Machines.ts"
 import { defaultApp } from "../../src/testing/fly/FlyMemory.ts"
 import { FakeMachines } from "../../src/testing/machine/FakeMachines.ts"
@@ -112,6 +115,25 @@ describe("a volume", () => {
 })
 
 describe("a rehost", () => {
+  it.effect("is not held up by another project's server that has got the lost machine's address", () =>
+    Effect.gen(function* () {
+      const id = yield* newProject
+      const { machine: row } = yield* viewOf(id)
+      if (row === null) return assert.fail("it has a machine")
+      yield* forget(row.machineId ?? "")
+      const client = yield* MachineClient
+      const answers = (project_id: string) =>
+        MachineClient.of({
+          ...client,
+          health: () => Effect.succeed({ status: "ok", project_id, generation: 1, connections: 0, sealed: false })
+        })
+      const gone = (project_id: string) =>
+        settled(destroyed(row).pipe(Effect.provideService(MachineClient, answers(project_id))))
+      assert.isTrue(yield* gone("another"))
+      assert.isFalse(yield* gone(id))
+    }).pipe(Effect.provide(plane()), Random.withSeed("address"))
+  )
+
   for (const kind of ["drop", "late"] as const) {
     it.effect(`whose create of a machine had an unknown outcome (${kind}) goes on with that machine`, () =>
       Effect.gen(function* () {
@@ -149,6 +171,17 @@ describe("an operator's recovery from a snapshot", () => {
     assert.isTrue((yield* viewOf(id)).project.dataUnavailable)
     return id
   })
+
+  it.effect("is waited for without looking for the lost machine every minute", () =>
+    Effect.gen(function* () {
+      const world = yield* FlyWorld
+      yield* unavailable
+      yield* TestClock.adjust("10 minutes")
+      yield* world.resetCalls
+      assert.strictEqual((yield* settled(observe)).missing, 0)
+      assert.strictEqual(yield* world.callCount("getMachine"), 0)
+    }).pipe(Effect.provide(plane()), Random.withSeed("not looked for"))
+  )
 
   it.effect("serves the snapshot, and keeps the row of the lost volume", () =>
     Effect.gen(function* () {

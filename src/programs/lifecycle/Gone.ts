@@ -64,7 +64,8 @@ export const destroyed = Effect.fn("destroyed")(function* (row: MachineRow) {
       seen.push({ _tag: "Volume", at: yield* Clock.currentTimeMillis, attachedMachineId })
     }
     const answered = yield* client.health(row, { limitMs: healthMs, attempts: 1 }).pipe(
-      Effect.as(true),
+      // Its address may be another machine's by now.
+      Effect.map((health) => health.project_id === row.project),
       Effect.catchReason("MachineError", "Unreachable", () => Effect.succeed(false))
     )
     seen.push({ _tag: "Health", at: yield* Clock.currentTimeMillis, answered })

@@ -76,7 +76,8 @@ export const heal = Effect.fn("heal")(function* (view: ProjectView, hint: Hint) 
   const row = view.machine
   if (row === null) return replace("it has no machine")
   let answer = hint === "stale" ? yield* health(row, machineCallMs) : null
-  if (answer === null) {
+  // Nobody, or a server that has got the address of a machine that is not started.
+  if (answer?.project_id !== view.project.projectId) {
     const stuck = yield* start(row)
     if (stuck !== null) return stuck
     answer = yield* health(row, coldAnswerMs)

@@ -69,6 +69,7 @@ const clear = Effect.fnUntraced(function* (before: State) {
   const state = { ...before, old }
   if (old.volumeId === null || (yield* volumeGone(old.volumeId))) {
     if (yield* destroyed(old)) {
+      yield* (yield* Machines).clearMachine(yield* Ref.get(state.holder), old.name)
       return yield* new DataGone({ detail: `machine and volume of ${old.name} are gone` })
     }
     // Fly is of two minds, and nothing is decided on that.

@@ -5,6 +5,7 @@
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
 import { PlaneConfig } from "../../config/PlaneConfig.ts"
 import type { MachineRow } from "../../domain/Machine.ts"
 import { Machines } from "../../services/db/Machines.ts"
@@ -13,6 +14,7 @@ import { Fly } from "../../services/fly/Fly.ts"
 import { MachineClient } from "../../services/machine/MachineClient.ts"
 import { Signals } from "../background/Signals.ts"
 import { coldAnswerMs } from "../lifecycle/limits.ts"
+import { brief } from "../lifecycle/Steps.ts"
 import { newMachine, provision } from "../lifecycle/Provision.ts"
 
 /** One pass of this instance makes a machine in half a minute; ten minutes old is a leftover of a pass that died. */
@@ -46,6 +48,8 @@ const drop = (row: MachineRow, reason: string) =>
     return dropped
   })
 
+const notMade = "not made: "
+
 const fill = (region: string) =>
   Effect.gen(function* () {
     const { fly: config } = yield* PlaneConfig
@@ -62,10 +66,49 @@ const fill = (region: string) =>
       Effect.andThen(machines.markReady(fresh.name)),
       Effect.onError((cause) =>
         machines
-          .discard({ name: fresh.name, from: ["provisioning"], reason: `not made: ${String(cause)}`.slice(0, 300) })
+          .discard({ name: fresh.name, from: ["provisioning"], reason: `${notMade}${brief(cause)}` })
           .pipe(Effect.ignore)
       )
     )
+  })
+
+/** The last tries failed: what each leaves in the ledger for a while tells every instance how often, and when. */
+export class PoolBacksOff extends Schema.TaggedError<PoolBacksOff>()("PoolBacksOff", {
+  region: Schema.String,
+  lastError: Schema.String,
+  retryAfterMs: Schema.Int
+}) {
+  override get message() {
+    return `pool in ${this.region}: next try in ${Math.ceil(this.retryAfterMs / 1_000)} s: ${this.lastError}`
+  }
+  get retryable(): boolean {
+    return true
+  }
+}
+
+const waitMs = (failures: number): number => Math.min(2_500 * 2 ** failures, 5 * 60_000)
+
+/** Makes so many machines; after failures not too soon, and then one before the others. Returns how many it made. */
+const fillRegion = (region: string, missing: number, failed: ReadonlyArray<MachineRow>) =>
+  Effect.gen(function* () {
+    const last = failed.at(-1)
+    let made = 0
+    if (last !== undefined) {
+      const retryAfterMs = last.createdAt + waitMs(failed.length) - (yield* Clock.currentTimeMillis)
+      if (retryAfterMs > 0) {
+        return yield* new PoolBacksOff({
+          region,
+          lastError: last.lastError ?? "",
+          retryAfterMs: Math.ceil(retryAfterMs)
+        })
+      }
+      yield* fill(region)
+      made = 1
+    }
+    const others = Array.from({ length: missing - made }, () => region)
+    const results = yield* Effect.forEach(others, (there) => Effect.result(fill(there)), { concurrency })
+    const failure = results.find((result) => result._tag === "Failure")
+    return failure === undefined ? missing : yield* failure.failure
   })
 
 export interface PoolPass {
@@ -100,19 +143,25 @@ export const replenishPool = Effect.gen(function* () {
       if (row.status === "ready" && (yield* drop(row, "the pool's target is smaller now"))) dropped += 1
     }
   }
-  const missing = config.fly.regions.flatMap((region) =>
-    Array.from(
-      { length: Math.max(0, config.pool.size - kept.filter((row) => row.region === region).length) },
-      () => region
-    )
-  )
   if (dropped > 0) yield* signals.poke("discard")
-  const results = yield* Effect.forEach(missing, (region) => Effect.result(fill(region)), { concurrency })
-  const failed = results.find((result) => result._tag === "Failure")
-  if (failed !== undefined) {
+  const here = (region: string) => (row: MachineRow) => row.region === region
+  const wanted = config.fly.regions
+    .map((region) => ({ region, missing: config.pool.size - kept.filter(here(region)).length }))
+    .filter(({ missing }) => missing > 0)
+  const failed = (wanted.length === 0 ? [] : yield* machines.living).filter(
+    (row) => row.status === "discarded" && row.project === null && row.lastError?.startsWith(notMade) === true
+  )
+  const results = yield* Effect.forEach(
+    wanted,
+    ({ region, missing }) => Effect.result(fillRegion(region, missing, failed.filter(here(region)))),
+    { concurrency }
+  )
+  const failure = results.find((result) => result._tag === "Failure")
+  if (failure !== undefined) {
     yield* signals.poke("discard")
     // The pass failed as far as the status page is concerned; the next one is the retry.
-    return yield* failed.failure
+    return yield* failure.failure
   }
-  return { dropped, filled: missing.length } satisfies PoolPass
+  const filled = results.reduce((sum, result) => sum + (result._tag === "Success" ? result.success : 0), 0)
+  return { dropped, filled } satisfies PoolPass
 }).pipe(Effect.withSpan("replenishPool"))
