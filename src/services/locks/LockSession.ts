@@ -5,6 +5,7 @@
  * A frozen process stops beating; the server ends the session after `idle_session_timeout` and frees its locks, and the
  * first thing that the process learns when it goes on is that its session is gone.
  */
+import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -90,7 +91,10 @@ export const makeLockSessions = Effect.fnUntraced(function* (
     }
     const session: LockSession = { connection: connected.value, lost: Deferred.makeUnsafe(), scope }
     current = session
-    yield* Effect.forkIn(beat(session), instance)
+    yield* beat(session).pipe(
+      Effect.onError((cause) => (Cause.hasInterruptsOnly(cause) ? Effect.void : close(session, describeCause(cause)))),
+      Effect.forkIn(instance)
+    )
     return session
   })
 
