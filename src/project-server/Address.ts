@@ -21,15 +21,23 @@ export const labelOf = (host: string | undefined): string | null => {
   return rest.length === 0 ? null : first
 }
 
-/** Undefined for a target that is not a path. */
-export const addressOf = (target: string | undefined, host: string | undefined): Address | undefined => {
+/**
+ * Undefined for a target that is not a path. A Host that names `ours` is this project's whatever the path: the router
+ * goes by Host first, and would send the request here again.
+ */
+export const addressOf = (
+  target: string | undefined,
+  host: string | undefined,
+  ours: string | null
+): Address | undefined => {
   if (target === undefined || !target.startsWith("/")) return undefined
   const mark = target.indexOf("?")
   const path = mark < 0 ? target : target.slice(0, mark)
   const query = mark < 0 ? "" : target.slice(mark + 1)
+  const label = labelOf(host)
   const match = inPath.exec(path)
   const project = match?.[1]
-  return project === undefined
-    ? { project: labelOf(host), path, query, bare: false }
+  return project === undefined || (project !== ours && label !== null && label === ours)
+    ? { project: label, path, query, bare: false }
     : { project, path: match?.[2] ?? "/", query, bare: match?.[2] === undefined }
 }

@@ -127,7 +127,7 @@ export class HttpServer extends Context.Service<HttpServer, { readonly port: num
 
       const onRequest = (request: IncomingMessage, response: ServerResponse) => {
         const head = request.method === "HEAD"
-        const address = addressOf(request.url, request.headers.host)
+        const address = addressOf(request.url, request.headers.host, serving.projectId())
         if (address === undefined)
           return Answer.send(response, Answer.problem(400, "bad_request", "the target is no path"))
         if (request.url?.startsWith("/internal/") === true) {
@@ -144,7 +144,7 @@ export class HttpServer extends Context.Service<HttpServer, { readonly port: num
       const onUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => {
         socket.on("error", () => socket.destroy())
         const say = (answer: Answer.Answer) => socket.end(Answer.rawText(answer))
-        const address = addressOf(request.url, request.headers.host)
+        const address = addressOf(request.url, request.headers.host, serving.projectId())
         if (address === undefined || request.url?.startsWith("/internal/") === true) return say(Answer.notFound)
         if (!isOurs(address) || !gate.isOpen()) return say(bounce())
         if (address.path !== "/ws") return say(Answer.notFound)
