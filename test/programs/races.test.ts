@@ -223,6 +223,18 @@ describe("a request that came back", () => {
     }).pipe(Effect.provide(plane()), Random.withSeed("archived meanwhile"))
   )
 
+  it.effect("makes the server serve, also where it says that it is not sealed", () =>
+    Effect.gen(function* () {
+      const lifecycle = yield* Lifecycle
+      const servers = yield* FakeMachines
+      const id = yield* newProject
+      let unseals = 0
+      yield* servers.setFaults((call) => Effect.sync(() => ((unseals += call === "unseal" ? 1 : 0), {})))
+      yield* settled(lifecycle.heal(id, "stale", { deadlineMs: 10_000 }))
+      assert.strictEqual(unseals, 1)
+    }).pipe(Effect.provide(plane()), Random.withSeed("shut"))
+  )
+
   it.effect("does not replace the machine that another instance has just made", () =>
     Effect.gen(function* () {
       const lifecycle = yield* Lifecycle

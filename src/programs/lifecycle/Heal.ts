@@ -92,6 +92,7 @@ export const heal = Effect.fn("heal")(function* (view: ProjectView, hint: Hint) 
     })
     return yield* new Reasons.WakeError({ reason: unavailable(detail) })
   }
-  if (answer.sealed) yield* unsealNow(view)
+  // One that sent a request back does not serve, sealed or not: an archive that nobody waits for may still run there.
+  if (answer.sealed || hint === "stale") yield* unsealNow(view)
   return fine(view)
 })

@@ -224,6 +224,15 @@ export const rehostContract = (harness: StoreHarness) => {
         assert.strictEqual(view?.project.attempts, 0)
       }))
 
+    test("a rehost whose lease has expired is taken over without force, though data is unavailable", () =>
+      Effect.gen(function* () {
+        const { machine } = yield* given.unavailable("red")
+        yield* given.rehosting("red", machine.name, true)
+        yield* advance(given.leaseMs)
+        const { project } = yield* given.rehosting("red", machine.name)
+        assert.strictEqual(project.dataUnavailable, true)
+      }))
+
     test("ends with a snapshot as well; the lost row stays unreleased, for it may hold more", () =>
       Effect.gen(function* () {
         const projects = yield* Projects
