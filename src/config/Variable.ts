@@ -129,8 +129,8 @@ export const secret = custom(`at least ${minSecretLength} characters (\`openssl 
 )
 
 /** Newest first: machines and deploy keys of several rotations ago are still opened by theirs. */
-export const secrets = custom(`secrets of at least ${minSecretLength} characters, separated by spaces`, (value) => {
-  const all = value.split(/\s+/).filter((one) => one !== "")
+export const secrets = custom(`secrets of at least ${minSecretLength} characters, separated by commas`, (value) => {
+  const all = value.split(",").map((one) => one.trim())
   return all.every((one) => one.length >= minSecretLength) ? all.map((one) => Redacted.make(one)) : undefined
 })
 

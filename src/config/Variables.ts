@@ -80,7 +80,7 @@ export const core = {
   ),
   internalSecretPrevious: Variable.secrets.optional(
     "CONTROL_PLANE_INTERNAL_SECRET_PREVIOUS",
-    "Still opens what was sealed with it, and reaches machines made under it; several, newest first, separated by spaces.",
+    "Still opens what was sealed with it, and reaches machines made under it; several, newest first, separated by commas.",
     "CONTROL_PLANE_SECRET_PREVIOUS, where CONTROL_PLANE_INTERNAL_SECRET is unset"
   ),
   publicUrl: template("{project_id}", ["{project_id}"]).optional(

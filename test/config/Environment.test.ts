@@ -201,7 +201,7 @@ describe("configuration from the environment", () => {
       assert.deepStrictEqual(
         yield* values({
           CONTROL_PLANE_INTERNAL_SECRET: internal,
-          CONTROL_PLANE_INTERNAL_SECRET_PREVIOUS: `${internalPrevious} ${previous}`
+          CONTROL_PLANE_INTERNAL_SECRET_PREVIOUS: `${internalPrevious}, ${previous}`
         }),
         [internal, internalPrevious, previous]
       )

@@ -29,15 +29,21 @@ const through = (prefix: readonly [string, ...ReadonlyArray<string>], owner: num
   owner
 })
 
-export const unprivileged: Effect.Effect<Unprivileged, EmbeddedPostgresError, ChildProcessSpawner> = Effect.gen(
-  function* () {
+/** `server` is what is to run: a way that can't reach it is no way. */
+export const unprivileged = (server: string): Effect.Effect<Unprivileged, EmbeddedPostgresError, ChildProcessSpawner> =>
+  Effect.gen(function* () {
     if (getuid?.() !== root || platform === "win32") {
       return { command: (program: string, args: ReadonlyArray<string>) => [program, args] as const, owner: null }
     }
     const spawner = yield* ChildProcessSpawner
     const works = (prefix: readonly [string, ...ReadonlyArray<string>]) =>
       spawner
-        .exitCode(ChildProcess.make(prefix[0], [...prefix.slice(1), "true"], { stdout: "ignore", stderr: "ignore" }))
+        .exitCode(
+          ChildProcess.make(prefix[0], [...prefix.slice(1), server, "--version"], {
+            stdout: "ignore",
+            stderr: "ignore"
+          })
+        )
         .pipe(
           Effect.map((code) => code === 0),
           Effect.orElseSucceed(() => false)
@@ -47,8 +53,8 @@ export const unprivileged: Effect.Effect<Unprivileged, EmbeddedPostgresError, Ch
     return yield* new EmbeddedPostgresError({
       reason: "StartFailed",
       detail:
-        "PostgreSQL does not run as root, and neither unshare --user nor setpriv works here: " +
-        "run as another user, or set DATABASE_URL to a PostgreSQL of your own"
+        "PostgreSQL does not run as root. A user namespace (unshare --user) can't be had here, and the user nobody " +
+        `can't run ${server}: open the way to it to others, run as another user, or set DATABASE_URL to a PostgreSQL ` +
+        "of your own"
     })
-  }
-)
+  })

@@ -13,7 +13,7 @@ import * as ChildProcess from "effect/process/ChildProcess"
 import { ChildProcessSpawner } from "effect/process/ChildProcessSpawner"
 import { markOf } from "../../../src/local/dev/ProcessMark.ts"
 import { startPostgres } from "../../../src/local/postgres/EmbeddedPostgres.ts"
-import { binariesFrom } from "../../../src/local/postgres/Binaries.ts"
+import { binaries, binariesFrom } from "../../../src/local/postgres/Binaries.ts"
 import { postmasterOf } from "../../../src/local/postgres/Postmaster.ts"
 
 const services = Layer.merge(NodeServices.layer, SecureRandom.layerWebCrypto)
@@ -42,13 +42,17 @@ const serverOf = (folder: string) =>
     return found.pid
   })
 
+const holding = (folder: string, env: Record<string, string>) =>
+  Effect.gen(function* () {
+    const script = yield* (yield* Path.Path).fromFileUrl(new URL("holder.ts", import.meta.url))
+    return ChildProcess.make(process.execPath, [script, folder], { env, extendEnv: true })
+  })
+
 /** A process of its own that runs a server until it is killed. */
 const holder = (folder: string, env: Record<string, string> = {}) =>
   Effect.gen(function* () {
     const spawner = yield* ChildProcessSpawner
-    const path = yield* Path.Path
-    const script = yield* path.fromFileUrl(new URL("holder.ts", import.meta.url))
-    const handle = yield* spawner.spawn(ChildProcess.make(process.execPath, [script, folder], { env, extendEnv: true }))
+    const handle = yield* spawner.spawn(yield* holding(folder, env))
     const port = yield* handle.stdout.pipe(Stream.decodeText(), Stream.splitLines, Stream.runHead)
     assert.strictEqual(port._tag, "Some")
     return handle
@@ -164,8 +168,22 @@ describe("embedded PostgreSQL", () => {
         const tools = path.join(parent, "tools")
         yield* fs.makeDirectory(tools)
         yield* fs.writeFileString(path.join(tools, "unshare"), "#!/bin/sh\nexit 1\n", { mode: 0o755 })
+        const { postgres } = yield* binaries
+        const spawner = yield* ChildProcessSpawner
+        const asNobody = ["--reuid=65534", "--regid=65534", "--clear-groups", postgres, "--version"]
+        const reachable = (yield* spawner.exitCode(ChildProcess.make("setpriv", asNobody, { stdout: "ignore" }))) === 0
+        const environment = { PATH: `${tools}:${yield* Config.String("PATH")}` }
+        if (!reachable) {
+          // A checkout beneath a folder that is closed to others: nobody can't run its programs, and it says so.
+          const refused = yield* spawner.spawn(yield* holding(folder, environment))
+          assert.include(
+            yield* refused.stderr.pipe(Stream.decodeText(), Stream.mkString),
+            "open the way to it to others"
+          )
+          return
+        }
         yield* Effect.gen(function* () {
-          const handle = yield* holder(folder, { PATH: `${tools}:${yield* Config.String("PATH")}` })
+          const handle = yield* holder(folder, environment)
           const status = yield* fs.readFileString(`/proc/${yield* serverOf(folder)}/status`)
           assert.match(status, /^Uid:\s+65534\b/m)
           yield* handle.kill()
