@@ -3,9 +3,11 @@
  * it) and its address. A machine that the listing misses is looked at on its own, because a listing may be wrong.
  */
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import type { MachineRow } from "../../domain/Machine.ts"
 import type { Observation } from "../../services/db/Machines.ts"
 import { Machines } from "../../services/db/Machines.ts"
+import { Projects } from "../../services/db/Projects.ts"
 import type { FlyMachine } from "../../services/fly/Fly.ts"
 import { Fly } from "../../services/fly/Fly.ts"
 import { Mender } from "../lifecycle/Mender.ts"
@@ -37,6 +39,14 @@ const missing = (row: MachineRow) =>
     yield* (yield* Mender).mend(row.project)
   })
 
+/** At rest, and its row names no machine: a rehost that failed halfway is gone on with, whether or not a request comes. */
+const isMachineless = (row: MachineRow) =>
+  Effect.gen(function* () {
+    if (row.status !== "assigned" || row.machineId !== null || row.project === null) return false
+    const view = Option.getOrNull(yield* (yield* Projects).find(row.project))
+    return view?.project.machine === row.name && view.project.operation === "none" && !view.project.dataUnavailable
+  })
+
 export const observe = Effect.gen(function* () {
   const machines = yield* Machines
   const listed = yield* (yield* Fly).listMachines
@@ -45,5 +55,11 @@ export const observe = Effect.gen(function* () {
   const ids = new Set(listed.filter((machine) => machine.state !== "destroyed").map((machine) => machine.id))
   const absent = rows.filter((row) => row.status === "assigned" && row.machineId !== null && !ids.has(row.machineId))
   yield* Effect.forEach(absent.slice(0, looksPerPass), missing, { discard: true })
+  const machineless = yield* Effect.filter(rows, isMachineless)
+  yield* Effect.forEach(
+    machineless.slice(0, looksPerPass),
+    ({ project }) => (project === null ? Effect.void : Effect.flatMap(Mender, (mender) => mender.mend(project))),
+    { discard: true }
+  )
   return { observed: listed.length, changed, missing: absent.length }
 }).pipe(Effect.withSpan("observe"))
