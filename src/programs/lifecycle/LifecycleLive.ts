@@ -25,10 +25,11 @@ import { unavailable, wakeFailure } from "./Failures.ts"
 import type { Hint } from "./Heal.ts"
 import * as Reasons from "./Lifecycle.ts"
 import { Lifecycle } from "./Lifecycle.ts"
-import { machineCallMs, maxConcurrentOperations } from "./limits.ts"
+import { maxConcurrentOperations } from "./limits.ts"
 import { Mender } from "./Mender.ts"
 import { recoverFromSnapshot } from "./Recover.ts"
 import { RowChanges } from "./RowChanges.ts"
+import { tellSettings } from "./Settings.ts"
 
 /** Longer than any single operation may take; a shared fiber that is still at it then is stuck. */
 const sharedLimitMs = 6 * 60 * 60_000
@@ -172,25 +173,15 @@ const make = Effect.gen(function* () {
   const noProject = (projectId: ProjectId) =>
     new Reasons.SleepError({ reason: new Reasons.NotFound({ detail: `no project ${projectId}` }) })
 
-  /** A sleeping machine hears of it at its next configure; a started one at once, if it can be reached. */
+  /** A started machine hears of it at once, a sleeping one when it is seen awake. */
   const updateSettings = Effect.fn("Lifecycle.updateSettings")(
     function* (projectId: ProjectId, patch: Partial<Settings>) {
       const view = Option.getOrNull(yield* projects.updateSettings(projectId, patch))
       if (view === null) {
         return yield* new Reasons.SettingsError({ reason: new Reasons.NotFound({ detail: `no project ${projectId}` }) })
       }
-      if (view.project.state === "active" && view.machine !== null && patch.idleTimeoutSeconds !== undefined) {
-        yield* client
-          .settings(
-            view.machine,
-            {
-              project_uid: view.project.uid,
-              generation: view.project.generation,
-              idle_timeout_seconds: view.project.settings.idleTimeoutSeconds
-            },
-            { limitMs: machineCallMs }
-          )
-          .pipe(Effect.catch((error) => Effect.logInfo("settings reach the machine at its next start", error)))
+      if (view.project.state === "active" && patch.idleTimeoutSeconds !== undefined) {
+        yield* tellSettings(view).pipe(Effect.provideService(MachineClient, client))
       }
       return view
     },

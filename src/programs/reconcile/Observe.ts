@@ -4,16 +4,20 @@
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import type { ProjectId } from "../../domain/ProjectId.ts"
 import type { MachineRow } from "../../domain/Machine.ts"
 import type { Observation } from "../../services/db/Machines.ts"
 import { Machines } from "../../services/db/Machines.ts"
 import { Projects } from "../../services/db/Projects.ts"
 import type { FlyMachine } from "../../services/fly/Fly.ts"
 import { Fly } from "../../services/fly/Fly.ts"
+import { tellSettings } from "../lifecycle/Settings.ts"
 import { Mender } from "../lifecycle/Mender.ts"
 
 /** Looks at missing machines and mends per pass; a listing that lost more than that is wrong rather than the machines. */
 const looksPerPass = 20
+/** It was awake a moment ago; one that sleeps again already hears of them the next time. */
+const settingsMs = 2_000
 
 const observation = (machine: FlyMachine): Observation => ({
   machineId: machine.id,
@@ -47,11 +51,21 @@ const isMachineless = (row: MachineRow) =>
     return view?.project.machine === row.name && view.project.operation === "none" && !view.project.dataUnavailable
   })
 
+/** Settings that were changed while it slept. */
+const told = (projectId: ProjectId) =>
+  Effect.gen(function* () {
+    const view = Option.getOrNull(yield* (yield* Projects).find(projectId))
+    if (view !== null) yield* tellSettings(view, settingsMs)
+  })
+
 export const observe = Effect.gen(function* () {
   const machines = yield* Machines
   const listed = yield* (yield* Fly).listMachines
   const rows = yield* machines.living
-  const { changed } = yield* machines.observe(listed.filter((machine) => machine.hostStatus === "ok").map(observation))
+  const { changed, resumed } = yield* machines.observe(
+    listed.filter((machine) => machine.hostStatus === "ok").map(observation)
+  )
+  yield* Effect.forEach(resumed, told, { concurrency: 5, discard: true })
   const ids = new Set(listed.filter((machine) => machine.state !== "destroyed").map((machine) => machine.id))
   const absent = rows.filter((row) => row.status === "assigned" && row.machineId !== null && !ids.has(row.machineId))
   yield* Effect.forEach(absent.slice(0, looksPerPass), missing, { discard: true })

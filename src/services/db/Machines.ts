@@ -77,8 +77,13 @@ export class Machines extends Context.Service<
     discardAbandoned(olderThanMs: number, limit: number): Effect.Effect<number, StoreError>
     /** Every row that is not gone: what the reaper and the observer compare a listing with. */
     living: Effect.Effect<ReadonlyArray<MachineRow>, StoreError>
-    /** Display state (active ⇄ suspended, with events), volume ids that a migration changed, addresses. */
-    observe(observations: ReadonlyArray<Observation>): Effect.Effect<{ readonly changed: number }, StoreError>
+    /**
+     * Display state (active ⇄ suspended, with events), volume ids that a migration changed, addresses. `resumed`:
+     * projects that went from suspended to active.
+     */
+    observe(
+      observations: ReadonlyArray<Observation>
+    ): Effect.Effect<{ readonly changed: number; readonly resumed: ReadonlyArray<ProjectId> }, StoreError>
     /** Forgets `gone` rows older than this. */
     purge(olderThanMs: number, limit: number): Effect.Effect<number, StoreError>
 

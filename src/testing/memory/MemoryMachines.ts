@@ -4,7 +4,7 @@ import * as Layer from "effect/Layer"
 import { type MachineName, type MachineRow, volumeMayGo } from "../../domain/Machine.ts"
 import type { Project } from "../../domain/Project.ts"
 import * as Ledger from "../../domain/transitions/Ledger.ts"
-import { observe, type Seen } from "../../domain/transitions/Observe.ts"
+import { observe, type Observed, type Seen } from "../../domain/transitions/Observe.ts"
 import { discarded, reached } from "../../domain/transitions/Rows.ts"
 import { claimed, oldestReady } from "../../domain/transitions/Wake.ts"
 import { Machines } from "../../services/db/Machines.ts"
@@ -38,14 +38,14 @@ export const layerMachines = Layer.effect(
       for (const row of some) tables.putMachine(discarded(row, now))
       return some.length
     }
-    const look = (seen: Seen, row: MachineRow, now: number): number => {
+    const look = (seen: Seen, row: MachineRow, now: number): Observed | null => {
       const observed = observe(row, tables.ownerOf(row), seen, now)
-      if (observed === null) return 0
+      if (observed === null) return null
       tables.putMachine(observed.machine)
       if (observed.project !== null) {
         database.apply({ project: observed.project, machines: [], archives: [], events: observed.events }, now)
       }
-      return 1
+      return observed
     }
 
     return Machines.of({
@@ -164,12 +164,15 @@ export const layerMachines = Layer.effect(
       observe: (observations) =>
         run("observe", (now) => {
           const rowOf = new Map(living().map((row) => [row.machineId, row]))
-          let changed = 0
-          for (const seen of observations) {
+          const all = observations.flatMap((seen) => {
             const row = rowOf.get(seen.machineId)
-            if (row !== undefined) changed += look(seen, row, now)
-          }
-          return { changed }
+            const observed = row === undefined ? null : look(seen, row, now)
+            return observed === null ? [] : [observed]
+          })
+          const resumed = all.flatMap(({ project, events }) =>
+            project !== null && events.some(({ kind }) => kind === "resumed") ? [project.projectId] : []
+          )
+          return { changed: all.length, resumed }
         }),
       purge: (olderThanMs, limit) =>
         run("purge", (now) => {

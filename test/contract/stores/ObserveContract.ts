@@ -14,8 +14,11 @@ const seen = (machineId: string | null, changes: Partial<Observation> = {}): Obs
   ...changes
 })
 
-const observe = (...observations: ReadonlyArray<Observation>) =>
+const observing = (...observations: ReadonlyArray<Observation>) =>
   Effect.flatMap(Machines, (machines) => machines.observe(observations))
+
+const observe = (...observations: ReadonlyArray<Observation>) =>
+  Effect.map(observing(...observations), ({ changed }) => ({ changed }))
 
 export const observeContract = (harness: StoreHarness) => {
   const test = testsOn(harness)
@@ -33,6 +36,20 @@ export const observeContract = (harness: StoreHarness) => {
         assert.deepStrictEqual(yield* observe(seen(machine.machineId, { state: "active" })), { changed: 1 })
         assert.deepStrictEqual(yield* given.viewOf("red"), { project, machine })
         assert.deepStrictEqual((yield* given.eventKinds("red")).slice(-2), ["suspended", "resumed"])
+      }))
+
+    test("tells which projects resumed, once", () =>
+      Effect.gen(function* () {
+        const red = yield* given.active("red")
+        const blue = yield* given.active("blue")
+        const both = (state: "active" | "suspended") =>
+          observing(seen(red.machine.machineId, { state }), seen(blue.machine.machineId, { state }))
+        assert.deepStrictEqual(yield* both("suspended"), { changed: 2, resumed: [] })
+        assert.deepStrictEqual(yield* both("active"), {
+          changed: 2,
+          resumed: [red.project.projectId, blue.project.projectId]
+        })
+        assert.deepStrictEqual(yield* both("active"), { changed: 0, resumed: [] })
       }))
 
     test("never what is not awake, nor by another machine of the project", () =>

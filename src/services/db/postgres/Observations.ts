@@ -3,10 +3,13 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as PgTypes from "@effect/sql-pg/PgTypes"
 import type * as SqlClient from "effect/sql/SqlClient"
+import { ProjectId } from "../../../domain/ProjectId.ts"
 import type { Machines } from "../Machines.ts"
 import { write } from "./Run.ts"
 
 type Observations = Pick<Machines["Service"], "countAbsent" | "observe" | "lookAtStrays">
+
+const decodeObserved = Schema.decodeUnknownEffect(Schema.Array(Schema.Struct({ resumed: Schema.NullOr(ProjectId) })))
 
 const decodeIds = Schema.decodeUnknownEffect(Schema.Array(Schema.Struct({ id: Schema.String })))
 
@@ -80,9 +83,15 @@ export const makeObservations = (sql: SqlClient.SqlClient): Observations => {
       told AS MATERIALIZED (
         SELECT pg_notify('valet_changes', owner.project_id)::text FROM changed_row r JOIN owner ON owner.machine = r.name
       )
-      SELECT (SELECT count(*) FROM told) AS told, name FROM found
-      WHERE name IN (SELECT name FROM changed_row UNION SELECT machine FROM changed_state)`.pipe(
-      Effect.map((rows) => ({ changed: rows.length })),
+      SELECT (SELECT count(*) FROM told) AS told, name,
+        (SELECT s.project_id FROM changed_state s WHERE s.machine = found.name AND s.state = 'active') AS resumed
+      FROM found WHERE name IN (SELECT name FROM changed_row UNION SELECT machine FROM changed_state)
+      ORDER BY position`.pipe(
+      Effect.flatMap(decodeObserved),
+      Effect.map((rows) => ({
+        changed: rows.length,
+        resumed: rows.flatMap(({ resumed }) => (resumed === null ? [] : [resumed]))
+      })),
       write("observe")
     )
 
