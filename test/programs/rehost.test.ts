@@ -9,6 +9,7 @@ import { instantDelays } from "../../src/local/fly/model/FlyState.ts"
 import { migrate } from "../../src/local/fly/model/Hosts.ts"
 import { deleteMachine } from "../../src/local/fly/model/Machines.ts"
 import { createSnapshot } from "../../src/local/fly/model/Snapshots.ts"
+import { archive } from "../../src/programs/lifecycle/Archive.ts"
 import { destroyed } from "../../src/programs/lifecycle/Gone.ts"
 import { Lifecycle } from "../../src/programs/lifecycle/Lifecycle.ts"
 import { StepHook } from "../../src/programs/lifecycle/Steps.ts"
@@ -132,6 +133,16 @@ describe("a rehost", () => {
       assert.isTrue(yield* gone("another"))
       assert.isFalse(yield* gone(id))
     }).pipe(Effect.provide(plane()), Random.withSeed("address"))
+  )
+
+  it.effect("does not wait for the backoff of an archive that failed for want of the machine", () =>
+    Effect.gen(function* () {
+      const id = yield* newProject
+      yield* lose((yield* viewOf(id)).machine?.machineId ?? "", "machine")
+      for (let attempt = 0; attempt < 5; attempt++) yield* settled(Effect.exit(archive(id, { force: true })))
+      yield* heal(id)
+      assert.strictEqual(yield* read(id), "precious")
+    }).pipe(Effect.provide(plane()), Random.withSeed("archive first"))
   )
 
   for (const kind of ["drop", "late"] as const) {

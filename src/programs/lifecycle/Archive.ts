@@ -18,6 +18,7 @@ import type { ProjectId } from "../../domain/ProjectId.ts"
 import type { ProjectView } from "../../services/db/Projects.ts"
 import { Projects } from "../../services/db/Projects.ts"
 import { Fly } from "../../services/fly/Fly.ts"
+import { FlyError } from "../../services/fly/FlyError.ts"
 import { MachineClient, MachineError } from "../../services/machine/MachineClient.ts"
 import { R2 } from "../../services/r2/R2.ts"
 import { Signals } from "../background/Signals.ts"
@@ -142,6 +143,10 @@ const commit = Effect.fnUntraced(function* (state: State) {
   return state
 })
 
+/** What the machine's replacement cures: a backoff would only put off that replacement, which respects it. */
+const isOfTheMachine = (error: unknown): boolean =>
+  error instanceof FlyError || (error instanceof MachineError && error.reason._tag === "Unreachable")
+
 /** First the row (generation + 1), then the unseal with that generation. */
 const abort = (state: State, cause: Cause.Cause<unknown>) =>
   Effect.gen(function* () {
@@ -154,7 +159,7 @@ const abort = (state: State, cause: Cause.Cause<unknown>) =>
       projectId: state.project.projectId,
       by: { _tag: "Holder", lease },
       idleSeconds: busy === null ? null : busy.idleSeconds,
-      backoffMs: busy !== null || interrupted ? null : backoffMs(state.project.attempts + 4),
+      backoffMs: busy !== null || interrupted || isOfTheMachine(error) ? null : backoffMs(state.project.attempts + 4),
       error: busy === null ? brief(cause) : `busy: ${busy.connections} connections, idle for ${busy.idleSeconds} s`
     })
     if (view !== null && state.r2Key !== null && busy === null) {
