@@ -20,7 +20,7 @@ const hour = 60 * minute
 /** A URL with placeholders: `expected` must be in it. */
 const template = (expected: string, known: ReadonlyArray<string>) =>
   Variable.custom(`a URL with ${expected} in it`, (value) => {
-    const filled = known.reduce((filled, name) => filled.replaceAll(name, "x"), value)
+    const filled = known.reduce((filled, name) => filled.replaceAll(name, "1"), value)
     return value.includes(expected) && /^https?:/.test(filled) && URL.canParse(filled)
       ? value.replace(/\/+$/, "")
       : undefined

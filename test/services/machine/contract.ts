@@ -137,7 +137,8 @@ export const machineContract = <E>(name: string, subject: Layer.Layer<Subject | 
 
         yield* subject.write(fresh, "project-e", "greeting", "newer")
         yield* client.configure(fresh, { ...configured("e", 3), restore }, limit)
-        yield* client.configure(fresh, { ...configured("e", 4), restore }, limit)
+        // A restore for a volume in use may be refused or passed over; what counts is what is there afterwards.
+        yield* Effect.ignore(client.configure(fresh, { ...configured("e", 4), restore }, limit))
         assert.strictEqual(yield* subject.read(fresh, "project-e", "greeting"), "newer", "never restored over it")
       })
     )
