@@ -35,7 +35,7 @@ export const replayContentType = "application/vnd.fly.replay+json"
 
 const token = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
 // Tab, visible ASCII and obs-text: what a header may carry, so that no value can break out of the header it goes into.
-// eslint-disable-next-line no-control-regex
+// oxlint-disable-next-line no-control-regex -- header values must not hold control characters
 const headerValue = /^[\t\x20-\x7e\x80-\xff]*$/
 const label = /^[A-Za-z0-9][A-Za-z0-9._-]*$/
 const region = /^[a-z]+(,[a-z]+)*$/
