@@ -3,17 +3,20 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Arr from "effect/Array"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as TestClock from "effect/testing/TestClock"
+import { MachineName } from "../../src/domain/Machine.ts"
 import { FlyWorld } from "../../src/local/fly/FlyWorld.ts"
 import { sweep } from "../../src/programs/dormancy/Sweep.ts"
 import { archive } from "../../src/programs/lifecycle/Archive.ts"
 import { Lifecycle } from "../../src/programs/lifecycle/Lifecycle.ts"
 import { StepHook } from "../../src/programs/lifecycle/Steps.ts"
 import { replenishPool } from "../../src/programs/pool/Replenish.ts"
+import { Machines } from "../../src/services/db/Machines.ts"
 import { Projects } from "../../src/services/db/Projects.ts"
 import type { StoreFault } from "../../src/testing/memory/StoreFaults.ts"
 import { StoreFaults } from "../../src/testing/memory/StoreFaults.ts"
@@ -115,7 +118,7 @@ describe("an owner that is paused", () => {
       assert.strictEqual(written._tag, "Acknowledged")
       renewals.deaf = false
       yield* Deferred.succeed(resume, undefined)
-      yield* settled(Fiber.join(owner))
+      assert.isTrue(Exit.isFailure(yield* settled(Fiber.join(owner))), "the late owner is told that it lost")
       const after = yield* viewOf(id)
       assert.deepStrictEqual([after.project.state, after.machine?.machineId], ["active", machineId])
       assert.strictEqual(yield* read(id), "after takeover")
@@ -161,6 +164,13 @@ describe("a lost host", () => {
       const recovered = yield* settled(lifecycle.recover(id, "archive"))
       assert.strictEqual(recovered.project.state, "dormant")
       assert.strictEqual(yield* read(id), "precious", "the operator chose the archive")
+      yield* rest
+      const kept = yield* (yield* Machines).find(view.machine?.name ?? MachineName.make("v0"))
+      assert.deepStrictEqual(
+        [kept?.status, kept?.volumeId],
+        ["discarded", view.machine?.volumeId],
+        "the volume with the newer writes is kept, should it come back"
+      )
     }).pipe(Effect.provide(plane()), Random.withSeed("both"))
   )
 
