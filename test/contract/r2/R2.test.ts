@@ -16,9 +16,9 @@ const folder = Effect.flatMap(FileSystem.FileSystem, (fs) => fs.makeTempDirector
 const bucket = "archives"
 
 suite("in memory", senders.memory.pipe(Layer.provideMerge(MemoryR2.layer)), {
-  refusesOverwriting: true,
-  verifiesUrls: true,
-  keepsDots: true
+  overwrites: null,
+  trustsUrls: null,
+  resolvesDots: null
 })
 
 const local = Layer.unwrap(
@@ -33,7 +33,7 @@ suite(
     senders.http,
     Layer.unwrap(Effect.map(LocalS3.LocalS3, (s3) => R2Live.layerFrom(s3))).pipe(Layer.provide(local))
   ),
-  { refusesOverwriting: true, verifiesUrls: true, keepsDots: true }
+  { overwrites: null, trustsUrls: null, resolvesDots: null }
 )
 
 const s3rver = Layer.unwrap(
@@ -64,7 +64,7 @@ const s3rver = Layer.unwrap(
 
 // An independent peer. It knows neither If-None-Match nor the signatures of presigned URLs, and keys are paths to it.
 suite("live, over s3rver", Layer.merge(senders.http, s3rver), {
-  refusesOverwriting: false,
-  verifiesUrls: false,
-  keepsDots: false
+  overwrites: "it ignores If-None-Match",
+  trustsUrls: "it does not check the signatures of presigned URLs",
+  resolvesDots: "it makes paths of keys"
 })

@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process"
 import { assert, describe, it } from "@effect/vitest"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import * as PgConnection from "@effect/sql-pg/PgConnection"
@@ -15,6 +16,18 @@ import { markOf } from "../../../src/local/dev/ProcessMark.ts"
 import { startPostgres } from "../../../src/local/postgres/EmbeddedPostgres.ts"
 import { binaries, binariesFrom } from "../../../src/local/postgres/Binaries.ts"
 import { postmasterOf } from "../../../src/local/postgres/Postmaster.ts"
+import { leftOut } from "../../support/leftOut.ts"
+
+const notRoot = "this is not root on Linux"
+const isRoot = process.getuid?.() === 0 && process.platform === "linux"
+const { postgres } = Effect.runSync(binaries)
+const asNobodyArgs = ["--reuid=65534", "--regid=65534", "--clear-groups", postgres, "--version"]
+/** Null, or why not. */
+const nobodyCanRun = !isRoot
+  ? notRoot
+  : spawnSync("setpriv", asNobodyArgs).status === 0
+    ? null
+    : "the way to this checkout is closed to other users"
 
 const services = Layer.merge(NodeServices.layer, SecureRandom.layerWebCrypto)
 
@@ -156,32 +169,29 @@ describe("embedded PostgreSQL", () => {
     }).pipe(Effect.scoped, Effect.provide(services))
   )
 
-  it.live.skipIf(process.getuid?.() !== 0 || process.platform !== "linux")(
-    "as root without user namespaces it runs as nobody, and the folder may go back to a namespace",
-    () =>
+  const withoutNamespaces = (programs: ReadonlyArray<string>) =>
+    Effect.gen(function* () {
+      const fs = yield* FileSystem.FileSystem
+      const path = yield* Path.Path
+      const parent = yield* fs.makeTempDirectoryScoped({ prefix: "valet-embedded-" })
+      yield* fs.chmod(parent, 0o755)
+      const tools = path.join(parent, "tools")
+      yield* fs.makeDirectory(tools)
+      for (const program of programs) {
+        yield* fs.writeFileString(path.join(tools, program), "#!/bin/sh\nexit 1\n", { mode: 0o755 })
+      }
+      return {
+        folder: path.join(parent, "postgres"),
+        environment: { PATH: `${tools}:${yield* Config.String("PATH")}` }
+      }
+    })
+
+  const asNobody = "as root without user namespaces it runs as nobody, and the folder may go back to a namespace"
+  if (nobodyCanRun === null) {
+    it.live(asNobody, () =>
       Effect.gen(function* () {
         const fs = yield* FileSystem.FileSystem
-        const path = yield* Path.Path
-        const parent = yield* fs.makeTempDirectoryScoped({ prefix: "valet-embedded-" })
-        yield* fs.chmod(parent, 0o755)
-        const folder = path.join(parent, "postgres")
-        const tools = path.join(parent, "tools")
-        yield* fs.makeDirectory(tools)
-        yield* fs.writeFileString(path.join(tools, "unshare"), "#!/bin/sh\nexit 1\n", { mode: 0o755 })
-        const { postgres } = yield* binaries
-        const spawner = yield* ChildProcessSpawner
-        const asNobody = ["--reuid=65534", "--regid=65534", "--clear-groups", postgres, "--version"]
-        const reachable = (yield* spawner.exitCode(ChildProcess.make("setpriv", asNobody, { stdout: "ignore" }))) === 0
-        const environment = { PATH: `${tools}:${yield* Config.String("PATH")}` }
-        if (!reachable) {
-          // A checkout beneath a folder that is closed to others: nobody can't run its programs, and it says so.
-          const refused = yield* spawner.spawn(yield* holding(folder, environment))
-          assert.include(
-            yield* refused.stderr.pipe(Stream.decodeText(), Stream.mkString),
-            "open the way to it to others"
-          )
-          return
-        }
+        const { folder, environment } = yield* withoutNamespaces(["unshare"])
         yield* Effect.gen(function* () {
           const handle = yield* holder(folder, environment)
           const status = yield* fs.readFileString(`/proc/${yield* serverOf(folder)}/status`)
@@ -191,5 +201,19 @@ describe("embedded PostgreSQL", () => {
         const { url } = yield* startPostgres({ folder, durable: false })
         assert.deepStrictEqual(yield* query(url, "SELECT 1 AS n"), [{ n: 1 }])
       }).pipe(Effect.scoped, Effect.provide(services))
-  )
+    )
+  } else leftOut(`embedded PostgreSQL: ${asNobody}`, nobodyCanRun)
+
+  const refused = "as root with no way to another user it says what to do"
+  if (isRoot) {
+    it.live(refused, () =>
+      Effect.gen(function* () {
+        const spawner = yield* ChildProcessSpawner
+        const { folder, environment } = yield* withoutNamespaces(["unshare", "setpriv"])
+        const handle = yield* spawner.spawn(yield* holding(folder, environment))
+        const said = yield* handle.stderr.pipe(Stream.decodeText(), Stream.mkString)
+        assert.include(said, "open the way to it to others")
+      }).pipe(Effect.scoped, Effect.provide(services))
+    )
+  } else leftOut(`embedded PostgreSQL: ${refused}`, notRoot)
 })
