@@ -99,12 +99,29 @@ describe("valet dev", () => {
   )
 })
 
+const Status = Schema.fromJsonString(
+  Schema.Struct({
+    operations: Schema.Struct({ creating: Schema.Int, waking: Schema.Int, archiving: Schema.Int }),
+    loops: Schema.Array(Schema.Struct({ name: Schema.String, running: Schema.Boolean }))
+  })
+)
+
 describe("a control plane", () => {
   it.live("told to stop with requests, a wake and a sweep in flight drains and exits 0 within 10 s", () =>
     Effect.gen(function* () {
       const dataDir = yield* folder
       const { child, ended, record } = yield* dev(dataDir)
       const secret = record.control_plane_secret
+      const asleep = yield* newProject(record)
+      const slept = yield* ask(record.edge, {
+        method: "POST",
+        path: `/api/projects/${asleep.project_id}/sleep`,
+        headers: { ...bearer(record), "content-type": "application/json" },
+        body: '{"to":"dormant"}'
+      })
+      assert.strictEqual(slept.status, 200, slept.body)
+      // Idle for longer than its threshold of a second by the time that it sweeps.
+      yield* newProject(record)
       const port = yield* freePort
       const instance = yield* started(["serve"], {
         ...(yield* instanceEnvironment(record, dataDir)),
@@ -116,25 +133,31 @@ describe("a control plane", () => {
       const base = `http://127.0.0.1:${port}`
       const up = Effect.orElseSucceed(ask(base, { path: "/health/ready" }), () => ({ status: 0 }))
       yield* eventually(Effect.map(up, ({ status }) => status === 200))
-      // Its machine URL leads nowhere: creates and wakes are in flight until it stops; so are the sweep's archives.
-      yield* newProject(record)
-      const creates = yield* Effect.forEach(Array.from({ length: 5 }), () =>
-        Effect.forkChild(
-          Effect.exit(
-            ask(base, { method: "POST", path: "/api/projects", headers: { authorization: `Bearer ${secret}` } })
-          )
-        )
+      // Its machine URL leads nowhere: what it begins goes on until it stops.
+      const headers = { authorization: `Bearer ${secret}` }
+      const post = (path: string) => Effect.forkChild(Effect.exit(ask(base, { method: "POST", path, headers })))
+      const requests = yield* Effect.all([
+        post(`/api/projects/${asleep.project_id}/wake`),
+        ...Array.from({ length: 3 }, () => post("/api/projects"))
+      ])
+      const running = Effect.flatMap(ask(base, { path: "/api/status", headers }), ({ body }) =>
+        Schema.decodeEffect(Status)(body)
       )
       yield* eventually(
-        Effect.map(ask(base, { path: "/api/status", headers: { authorization: `Bearer ${secret}` } }), ({ body }) =>
-          body.includes('"creating"')
+        Effect.map(
+          running,
+          ({ operations, loops }) =>
+            operations.creating > 0 &&
+            operations.waking > 0 &&
+            operations.archiving > 0 &&
+            loops.some(({ name, running: inFlight }) => name === "sweep" && inFlight)
         )
       )
       const begun = performance.now()
       instance.child.kill("SIGTERM")
       assert.strictEqual(yield* instance.ended, 0)
       assert.isBelow(performance.now() - begun, 10_000)
-      yield* Effect.forEach(creates, Fiber.join, { discard: true })
+      yield* Effect.forEach(requests, Fiber.join, { discard: true })
       child.kill("SIGTERM")
       assert.strictEqual(yield* ended, 0)
       yield* nothingLeft(dataDir)
