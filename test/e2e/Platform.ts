@@ -130,13 +130,17 @@ export const started = (args: ReadonlyArray<string>, environment: Readonly<Recor
   })
 
 /** Node with these arguments; its output is kept. */
-export const run = (args: ReadonlyArray<string>, environment: Readonly<Record<string, string>> = {}) =>
+export const run = (
+  args: ReadonlyArray<string>,
+  environment: Readonly<Record<string, string>> = {},
+  program = process.execPath
+) =>
   Effect.gen(function* () {
     const output: Array<string> = []
     const ended = yield* Deferred.make<number | string>()
     const child = yield* Effect.acquireRelease(
       Effect.sync(() =>
-        spawn(process.execPath, args, {
+        spawn(program, args, {
           stdio: ["ignore", "pipe", "inherit"],
           env: { ...inherited(), ...environment }
         })

@@ -12,20 +12,22 @@ import type { DevRecord } from "../../src/local/dev/DevRecord.ts"
 import { DevRecordJson } from "../../src/local/dev/DevRecord.ts"
 import { freePort } from "../../src/local/fly/process/Ports.ts"
 import { eventually } from "../support/eventually.ts"
-import { ask, bearer, decodeCreated, instanceEnvironment, processesNaming, socketOf, started } from "./Platform.ts"
+import { ask, bearer, decodeCreated, instanceEnvironment, processesNaming, run, socketOf, started } from "./Platform.ts"
 
 const services = Layer.mergeAll(NodeServices.layer, NodeHttpClient.layerUndici)
 
-const dev = (dataDir: string, ...flags: ReadonlyArray<string>) =>
+const devBy = (by: "node" | "npm", dataDir: string) =>
   Effect.gen(function* () {
     const fs = yield* FileSystem.FileSystem
     yield* fs.remove(`${dataDir}/dev.json`, { force: true })
-    const args = ["dev", "--port", "0", "--data-dir", dataDir, "--pool-size", "1", "--margin-scale", "0.02", ...flags]
-    const running = yield* started(args)
+    const args = ["dev", "--port", "0", "--data-dir", dataDir, "--pool-size", "1", "--margin-scale", "0.02"]
+    const running = yield* by === "node" ? started(args) : run(["run", "-s", "valet", "--", ...args], {}, "npm")
     yield* eventually(fs.exists(`${dataDir}/dev.json`))
     const text = yield* fs.readFileString(`${dataDir}/dev.json`)
     return { ...running, record: yield* Schema.decodeEffect(DevRecordJson)(text) }
   })
+
+const dev = (dataDir: string) => devBy("node", dataDir)
 
 const folder = Effect.flatMap(FileSystem.FileSystem, (fs) => fs.makeTempDirectoryScoped({ prefix: "valet-stop-" }))
 
@@ -37,14 +39,15 @@ const newProject = (record: DevRecord) =>
 const nothingLeft = (dataDir: string) => eventually(Effect.map(processesNaming(dataDir), (pids) => pids.length === 0))
 
 describe("valet dev", () => {
-  for (const [name, signals] of [
-    ["SIGINT", ["SIGINT"]],
-    ["SIGTERM twice", ["SIGTERM", "SIGTERM"]]
+  for (const [name, by, signals] of [
+    ["SIGINT", "node", ["SIGINT"]],
+    ["SIGTERM twice", "node", ["SIGTERM", "SIGTERM"]],
+    ["SIGTERM to npm", "npm", ["SIGTERM"]]
   ] as const) {
     it.live(`ends with 0 at ${name}, closes sockets in good order, and leaves no process`, () =>
       Effect.gen(function* () {
         const dataDir = yield* folder
-        const { child, ended, record } = yield* dev(dataDir)
+        const { child, ended, record } = yield* devBy(by, dataDir)
         const { project_id: id } = yield* newProject(record)
         const documents = yield* Documents.connect(socketOf(record, id))
         yield* documents.put("k", 1)
