@@ -2,7 +2,7 @@
 import { assert, describe, it, layer } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as NodeServices from "@effect/platform-node/NodeServices"
-import { freePort } from "../../src/local/fly/process/Ports.ts"
+import { freePort } from "../../src/process/Ports.ts"
 import { eventually } from "../support/eventually.ts"
 import { ask, bearer, instanceEnvironment, Platform, run } from "./Platform.ts"
 

@@ -10,7 +10,7 @@ import * as NodeServices from "@effect/platform-node/NodeServices"
 import * as Documents from "../../src/client/Documents.ts"
 import type { DevRecord } from "../../src/local/dev/DevRecord.ts"
 import { DevRecordJson } from "../../src/local/dev/DevRecord.ts"
-import { freePort } from "../../src/local/fly/process/Ports.ts"
+import { freePort } from "../../src/process/Ports.ts"
 import { eventually } from "../support/eventually.ts"
 import { ask, bearer, decodeCreated, instanceEnvironment, processesNaming, run, socketOf, started } from "./Platform.ts"
 

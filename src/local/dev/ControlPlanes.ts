@@ -16,10 +16,10 @@ import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Semaphore from "effect/Semaphore"
 import * as HttpClient from "effect/http/HttpClient"
-import { freePort } from "../fly/process/Ports.ts"
+import { freePort } from "../../process/Ports.ts"
 import { DataFolder } from "./DataFolder.ts"
-import type { ProcessMark } from "./ProcessMark.ts"
-import { markOf, terminate } from "./ProcessMark.ts"
+import type { ProcessMark } from "../../process/ProcessMark.ts"
+import { markOf, terminate } from "../../process/ProcessMark.ts"
 
 export class NotStarted extends Schema.TaggedError<NotStarted>()("NotStarted", {
   instance: Schema.String,

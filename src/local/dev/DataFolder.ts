@@ -10,7 +10,7 @@ import * as Path from "effect/Path"
 import * as Schema from "effect/Schema"
 import * as Semaphore from "effect/Semaphore"
 import * as SecureRandom from "effect/crypto/SecureRandom"
-import { isAlive, markOf, ProcessMark, terminate } from "./ProcessMark.ts"
+import { isAlive, markOf, ProcessMark, terminate } from "../../process/ProcessMark.ts"
 
 export class DataFolderError extends Schema.TaggedError<DataFolderError>()("DataFolderError", {
   detail: Schema.String

@@ -3,15 +3,16 @@ import * as Effect from "effect/Effect"
 import { type IncomingMessage, ServerResponse } from "node:http"
 import type { Socket } from "node:net"
 import { EdgeError } from "./EdgeError.ts"
+import { values, type Flat } from "../../proxy/Headers.ts"
 import * as Headers from "./Headers.ts"
-import { relay } from "./Relay.ts"
-import { splice } from "./Splice.ts"
-import type { Answer } from "./Upstream.ts"
+import { relay } from "../../proxy/Relay.ts"
+import { splice } from "../../proxy/Splice.ts"
+import type { Answer } from "../../proxy/Upstream.ts"
 
 export interface ClientSide {
   readonly method: string
   readonly path: string
-  readonly headers: Headers.Flat
+  readonly headers: Flat
   readonly seen: Headers.Client
   readonly upgrade:
     | {
@@ -65,7 +66,7 @@ export const make = (options: ClientSideOptions): ClientSide => {
   /** Where a body that was never asked for may or may not follow, the next request can't be told from it. */
   const last = () => upgrade !== undefined || expecting || options.closing()
 
-  const answerHeaders = (flat: Headers.Flat): Array<string> => {
+  const answerHeaders = (flat: Flat): Array<string> => {
     const kept = Headers.fromTarget(flat)
     return [...kept, "Via", Headers.via, "Fly-Request-Id", requestId]
   }
@@ -101,7 +102,7 @@ export const make = (options: ClientSideOptions): ClientSide => {
       return Effect.suspend(() => {
         const flat = Headers.fromTarget(from.rawHeaders)
         const lines = [`HTTP/1.1 101 ${from.statusMessage ?? "Switching Protocols"}`, "Connection: Upgrade"]
-        for (const value of Headers.values(from.rawHeaders, "upgrade")) lines.push(`Upgrade: ${value}`)
+        for (const value of values(from.rawHeaders, "upgrade")) lines.push(`Upgrade: ${value}`)
         for (let at = 0; at + 1 < flat.length; at += 2) lines.push(`${flat[at]}: ${flat[at + 1]}`)
         lines.push(`Via: ${Headers.via}`, `Fly-Request-Id: ${requestId}`, "", "")
         upgrade.socket.write(lines.join("\r\n"), "latin1")

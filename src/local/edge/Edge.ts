@@ -12,7 +12,7 @@ import * as http from "node:http"
 import type { LocalMachines } from "../fly/LocalMachines.ts"
 import * as ClientSide from "./ClientSide.ts"
 import * as Exchange from "./Exchange.ts"
-import * as Listener from "./Listener.ts"
+import * as Listener from "../../proxy/Listener.ts"
 import * as Reach from "./Reach.ts"
 import * as RequestBody from "./RequestBody.ts"
 

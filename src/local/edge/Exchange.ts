@@ -12,11 +12,12 @@ import type * as Scope from "effect/Scope"
 import type { Agent, IncomingMessage } from "node:http"
 import type { ClientSide } from "./ClientSide.ts"
 import { EdgeError } from "./EdgeError.ts"
+import { values, type Flat } from "../../proxy/Headers.ts"
 import * as Headers from "./Headers.ts"
 import type { Origin, Reach, Reached, Unreached, Wanted } from "./Reach.ts"
 import * as Replay from "./Replay.ts"
 import type { RequestBody } from "./RequestBody.ts"
-import * as Upstream from "./Upstream.ts"
+import * as Upstream from "../../proxy/Upstream.ts"
 
 export interface ExchangeOptions {
   readonly routerApp: string
@@ -30,9 +31,9 @@ export interface ExchangeOptions {
 interface Delivery {
   readonly wanted: Wanted
   readonly path: string
-  readonly headers: Headers.Flat
+  readonly headers: Flat
   /** `fly-replay-src` or `fly-replay-failed`. */
-  readonly edgeHeaders: Headers.Flat
+  readonly edgeHeaders: Flat
   readonly replayed?: { readonly replay: Replay.Replay; readonly issuer: Origin; readonly original: Delivery }
   /** It came back to the issuer of a replay that failed. */
   readonly returned: boolean
@@ -68,12 +69,12 @@ export const run = (
   const { method } = client
   const upgrade = client.upgrade !== undefined
   // Content-Length goes along with the other headers. A body whose end nothing tells is none: Node would have it chunked.
-  const framing = Headers.values(client.headers, "transfer-encoding").flatMap((value) => ["Transfer-Encoding", value])
-  const unframed = framing.length === 0 && Headers.values(client.headers, "content-length").length === 0
+  const framing = values(client.headers, "transfer-encoding").flatMap((value) => ["Transfer-Encoding", value])
+  const unframed = framing.length === 0 && values(client.headers, "content-length").length === 0
   if (unframed && !upgrade && !bodyless.has(method)) framing.push("Content-Length", "0")
   const repeats = repeatable.has(method) && body.empty && !upgrade
 
-  const headersFor = (delivery: Delivery, missed: string | undefined, expects: boolean): Headers.Flat => [
+  const headersFor = (delivery: Delivery, missed: string | undefined, expects: boolean): Flat => [
     ...Headers.forwarded(delivery.headers, client.seen),
     ...delivery.edgeHeaders,
     ...(missed === undefined ? [] : ["fly-preferred-instance-unavailable", missed]),
@@ -100,7 +101,7 @@ export const run = (
   /** The instruction in an answer, read to its end; none in one that is for the client. */
   const instruction = (response: IncomingMessage): Effect.Effect<Option.Option<Replay.Replay>, EdgeError> =>
     Effect.gen(function* () {
-      const header = Headers.values(response.rawHeaders, "fly-replay")
+      const header = values(response.rawHeaders, "fly-replay")
       const json = (response.headers["content-type"] ?? "").split(";")[0]?.trim().toLowerCase()
       if (header.length === 0 && json !== Replay.replayContentType) return Option.none()
       const text = yield* Upstream.readBody(response, maxReplayBody).pipe(

@@ -1,42 +1,6 @@
-/**
- * Headers as they stand on the wire: a flat list of names and values in their order, case and number, so that what the
- * edge does not have to change arrives as it was sent.
- */
+/** What the edge changes in the headers of requests and answers, as Fly's proxy does. */
+import { endToEnd, filter, values, type Flat } from "../../proxy/Headers.ts"
 import type { Transform } from "./Replay.ts"
-
-/** name, value, name, value, … as Node's `rawHeaders`. */
-export type Flat = ReadonlyArray<string>
-
-/** Belong to one connection, not to the message (RFC 9110 section 7.6.1). `trailer` describes the message and stays. */
-const hopByHop = new Set(["connection", "keep-alive", "proxy-connection", "te", "upgrade", "transfer-encoding"])
-/** Say where the message ends or for whom it is: naming them in `Connection` must not remove them. */
-const essential = new Set(["content-length", "host"])
-
-const filter = (flat: Flat, keep: (name: string) => boolean): Array<string> => {
-  const kept: Array<string> = []
-  for (let at = 0; at + 1 < flat.length; at += 2) {
-    const name = flat[at] ?? ""
-    if (keep(name.toLowerCase())) kept.push(name, flat[at + 1] ?? "")
-  }
-  return kept
-}
-
-/** Every value of a header. */
-export const values = (flat: Flat, name: string): ReadonlyArray<string> => {
-  const found: Array<string> = []
-  for (let at = 0; at + 1 < flat.length; at += 2) {
-    if (flat[at]?.toLowerCase() === name) found.push(flat[at + 1] ?? "")
-  }
-  return found
-}
-
-/** Without what belongs to the connection that it came on. */
-export const endToEnd = (flat: Flat): Array<string> => {
-  const named = new Set(
-    values(flat, "connection").flatMap((value) => value.split(",").map((name) => name.trim().toLowerCase()))
-  )
-  return filter(flat, (name) => !hopByHop.has(name) && (essential.has(name) || !named.has(name)))
-}
 
 /** A client's request without anything that only the edge may say. The control of the replay cache is the client's. */
 export const fromClient = (flat: Flat): Array<string> =>
@@ -48,14 +12,6 @@ export const fromClient = (flat: Flat): Array<string> =>
 /** An answer without the instructions to the edge. */
 export const fromTarget = (flat: Flat): Array<string> =>
   filter(endToEnd(flat), (name) => !name.startsWith("fly-replay") && name !== "fly-request-id")
-
-/** Trailers as Node takes them; the edge's own names may not be smuggled in behind the body. */
-export const trailers = (flat: Flat): ReadonlyArray<[string, string]> => {
-  const pairs: Array<[string, string]> = []
-  const kept = filter(endToEnd(flat), (name) => !name.startsWith("fly-") && !essential.has(name))
-  for (let at = 0; at + 1 < kept.length; at += 2) pairs.push([kept[at] ?? "", kept[at + 1] ?? ""])
-  return pairs
-}
 
 export const transformed = (flat: Flat, transform: Transform): Flat => {
   const replaced = new Set([...transform.deleteHeaders, ...transform.setHeaders.map(({ name }) => name.toLowerCase())])

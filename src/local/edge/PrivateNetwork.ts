@@ -10,11 +10,11 @@ import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import type { IncomingMessage, ServerResponse } from "node:http"
 import { LocalMachines } from "../fly/LocalMachines.ts"
-import * as Headers from "./Headers.ts"
-import * as Listener from "./Listener.ts"
-import { relay } from "./Relay.ts"
+import * as Headers from "../../proxy/Headers.ts"
+import * as Listener from "../../proxy/Listener.ts"
+import { relay } from "../../proxy/Relay.ts"
 import * as RequestBody from "./RequestBody.ts"
-import * as Upstream from "./Upstream.ts"
+import * as Upstream from "../../proxy/Upstream.ts"
 
 export interface PrivateNetworkOptions {
   /** 0, the default, takes a free port. */

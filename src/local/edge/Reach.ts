@@ -14,7 +14,7 @@ import type * as Scope from "effect/Scope"
 import type * as http from "node:http"
 import { LocalMachines, type LocalTarget } from "../fly/LocalMachines.ts"
 import { EdgeError } from "./EdgeError.ts"
-import * as Upstream from "./Upstream.ts"
+import * as Upstream from "../../proxy/Upstream.ts"
 
 /** A live instance of the router app. */
 export interface ControlPlane {

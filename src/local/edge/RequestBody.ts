@@ -5,7 +5,7 @@
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import type { ClientRequest, IncomingMessage } from "node:http"
-import * as Headers from "./Headers.ts"
+import * as Headers from "../../proxy/Headers.ts"
 
 export interface RequestBody {
   /** The request has none: it can be sent again on any connection. */

@@ -10,7 +10,7 @@ import { leaseOf } from "./model/Find.ts"
 import type { FlyState, Machine, MachineState } from "./model/FlyState.ts"
 import { startMachine } from "./model/Machines.ts"
 import { spend } from "./model/RateLimit.ts"
-import { awaitAccepting } from "./process/Ports.ts"
+import { awaitAccepting } from "../../process/Ports.ts"
 import { ProcessHost } from "./process/ProcessHost.ts"
 
 const publicPorts = [80, 443]

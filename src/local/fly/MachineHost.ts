@@ -5,6 +5,7 @@ import * as Layer from "effect/Layer"
 import type { Machine } from "./model/FlyState.ts"
 import type { Refusal } from "./model/Refusal.ts"
 import { refusal } from "./model/Refusal.ts"
+import type { ProcessStat } from "../../process/ProcessInfo.ts"
 
 export interface ExecInput {
   readonly command: ReadonlyArray<string>
@@ -18,18 +19,6 @@ export interface ExecOutput {
   readonly exitCode: number
   /** Number of the signal that ended it, else 0. */
   readonly exitSignal: number
-}
-
-export interface ProcessStat {
-  readonly pid: number
-  readonly command: string
-  readonly directory: string
-  /** Clock ticks. */
-  readonly cpu: number
-  readonly rtime: number
-  readonly stime: number
-  /** Bytes. */
-  readonly rss: number
 }
 
 export class MachineHost extends Context.Service<

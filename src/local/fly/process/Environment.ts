@@ -1,6 +1,6 @@
 /** The environment that a machine's process gets: its configuration's, with what differs on this computer replaced. */
 import * as Effect from "effect/Effect"
-import { inherited } from "../../dev/Inherited.ts"
+import { inherited } from "../../../process/Inherited.ts"
 import type { Machine } from "../model/FlyState.ts"
 
 export interface Place {

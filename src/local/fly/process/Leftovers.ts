@@ -4,9 +4,9 @@ import * as FileSystem from "effect/FileSystem"
 import * as Path from "effect/Path"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
-import { isAlive } from "../../dev/ProcessMark.ts"
+import { isAlive } from "../../../process/ProcessMark.ts"
 import { ProcessRecord } from "./MachineProcess.ts"
-import { groupMembers, hasInEnvironment, signalGroup } from "./ProcessInfo.ts"
+import { groupMembers, hasInEnvironment, signalGroup } from "../../../process/ProcessInfo.ts"
 
 const isOurs = Effect.fnUntraced(function* (record: typeof ProcessRecord.Type) {
   if (yield* isAlive(record.mark)) return true

@@ -14,9 +14,9 @@ import * as Stream from "effect/Stream"
 import * as ChildProcess from "effect/process/ChildProcess"
 import * as ChildProcessSpawner from "effect/process/ChildProcessSpawner"
 import { constants } from "node:os"
-import { ProcessMark, markOf } from "../../dev/ProcessMark.ts"
+import { ProcessMark, markOf } from "../../../process/ProcessMark.ts"
 import type { ProcessExit } from "../model/Transitions.ts"
-import * as LogFile from "./LogFile.ts"
+import * as LogFile from "../../../process/LogFile.ts"
 
 export interface Command {
   readonly cmd: string

@@ -25,8 +25,8 @@ import type { Command, MachineProcess } from "./MachineProcess.ts"
 import { spawn } from "./MachineProcess.ts"
 import type { OwnAnswer } from "./OwnSocket.ts"
 import { serveAt } from "./OwnSocket.ts"
-import { freePort } from "./Ports.ts"
-import { signalGroup, signalProcess } from "./ProcessInfo.ts"
+import { freePort } from "../../../process/Ports.ts"
+import { signalGroup, signalProcess } from "../../../process/ProcessInfo.ts"
 
 export interface ProcessHostOptions {
   readonly dataDir: string

@@ -9,7 +9,7 @@ import { MachineHost } from "../MachineHost.ts"
 import { refusal } from "../model/Refusal.ts"
 import { exitOf } from "./MachineProcess.ts"
 import { ProcessHost } from "./ProcessHost.ts"
-import { groupMembers } from "./ProcessInfo.ts"
+import { groupMembers } from "../../../process/ProcessInfo.ts"
 
 /** What is printed beyond it is dropped. */
 const longestOutput = 1024 * 1024

@@ -1,7 +1,18 @@
 /** Process groups: who is in them, and signals to them. */
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
-import type { ProcessStat } from "../MachineHost.ts"
+
+export interface ProcessStat {
+  readonly pid: number
+  readonly command: string
+  readonly directory: string
+  /** Clock ticks. */
+  readonly cpu: number
+  readonly rtime: number
+  readonly stime: number
+  /** Bytes. */
+  readonly rss: number
+}
 
 const pageBytes = 4096
 

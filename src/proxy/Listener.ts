@@ -1,5 +1,5 @@
 /**
- * A loopback HTTP listener whose requests are fibers: a client that goes away interrupts its request, and the end of
+ * An HTTP listener whose requests are fibers: a client that goes away interrupts its request, and the end of
  * the scope lets those that run finish within a grace before it ends them with their connections.
  */
 import * as Effect from "effect/Effect"
