@@ -22,6 +22,8 @@ export interface Started {
   readonly warm: boolean
   /** A check of its health path means something; else only that its port accepts. */
   readonly hasHealthPath: boolean
+  /** With which it says that it is busy, where it has another than `env` gave: a warm server got its own when it was launched. */
+  readonly keepAwakeToken?: string
 }
 
 export class Starter extends Context.Service<
