@@ -52,10 +52,13 @@ export const OrchestratorStatus = Schema.Struct({
   uptime_seconds: Schema.Int,
   servers: Schema.Array(ServerStatus),
   totals: Schema.Struct({
+    /** With a process: these count against `max_servers`. */
     servers: Schema.Int,
     max_servers: Schema.Int,
+    /** Started, without a project yet. */
     warm_servers: Schema.Int,
     connections: Schema.Int,
+    /** This and the following since the orchestrator started. */
     requests: Schema.Int,
     spawns: Schema.Int,
     warm_claims: Schema.Int,
@@ -64,13 +67,8 @@ export const OrchestratorStatus = Schema.Struct({
     evictions: Schema.Int,
     replaced: Schema.Int,
     refused: Schema.Int,
+    /** Of all servers; null where the system does not tell. */
     memory_bytes: Schema.NullOr(Schema.Int)
   })
 })
 export type OrchestratorStatus = typeof OrchestratorStatus.Type
-
-export const KeepAwake = Schema.Struct({
-  /** 0 ends the lease. */
-  seconds: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 3_600 })),
-  reason: Schema.optionalKey(Schema.String.check(Schema.isMaxLength(200)))
-})

@@ -36,7 +36,7 @@ export const problem = (input: {
   readonly code: string
   readonly detail: string
   readonly headers?: Readonly<Record<string, string>>
-  readonly members?: Readonly<Record<string, string | number>>
+  readonly members?: Readonly<Record<string, string | number | ReadonlyArray<string>>>
 }): Answer => ({
   status: input.status,
   headers: { "content-type": "application/problem+json", "cache-control": "no-store", ...input.headers },

@@ -9,6 +9,7 @@ import { LoopStatus } from "../../programs/background/LoopStatus.ts"
 import { Plane } from "../../services/db/Plane.ts"
 import { Projects } from "../../services/db/Projects.ts"
 import { json, problem, toResponse } from "../Answer.ts"
+import { counter, exposition, type Family, gauge, label, metrics as metricsAnswer } from "../Exposition.ts"
 import { Router } from "../router/Router.ts"
 import { isPrivate } from "./ClientAddress.ts"
 import { bearerOf, operatorCheck } from "./Credentials.ts"
@@ -19,28 +20,6 @@ const countsTtlMs = 15_000
 
 /** Headers of a proxy: a request with one did not come from the private network, whatever its socket says. */
 const proxyHeaders = ["fly-client-ip", "x-forwarded-for", "forwarded", "via"]
-
-interface Family {
-  readonly name: string
-  readonly type: "counter" | "gauge"
-  readonly help: string
-  readonly samples: ReadonlyArray<readonly [labels: string, value: number]>
-}
-
-const escapeLabel = (value: string): string =>
-  value.replace(/["\\\n]/g, (char) => (char === "\n" ? "\\n" : `\\${char}`))
-const label = (name: string, value: string) => `{${name}="${escapeLabel(value)}"}`
-
-const exposition = (families: ReadonlyArray<Family>): string =>
-  families
-    .map(({ name, type, help, samples }) =>
-      [
-        `# HELP ${name} ${help}`,
-        `# TYPE ${name} ${type}`,
-        ...samples.map(([labels, value]) => `${name}${labels} ${value}`)
-      ].join("\n")
-    )
-    .join("\n") + "\n"
 
 export const routeReady = HttpRouter.add(
   "GET",
@@ -81,28 +60,22 @@ export const routeMetrics = HttpRouter.use(
       const ofLoops = (value: (loop: (typeof reports)[number]) => number) =>
         reports.map((loop) => [label("loop", loop.name), value(loop)] as const)
       const router_: ReadonlyArray<Family> = [
-        ["valet_router_replays_total", "Requests answered with fly-replay.", stats.replays],
-        ["valet_router_cached_total", "Of those, from a cached route.", stats.cached],
-        ["valet_router_wakes_total", "Requests that woke a project.", stats.wakes],
-        ["valet_router_wake_failures_total", "Requests whose wake did not end in time or failed.", stats.wakeFailures],
-        ["valet_router_stale_total", "Requests that project servers sent back.", stats.stale],
-        ["valet_router_replay_failures_total", "Requests that Fly could not deliver.", stats.replayFailures],
-        ["valet_router_overloaded_total", "Requests turned away by the bound on waiting ones.", stats.overloaded]
-      ].map(([name, help, value]) => ({
-        name: String(name),
-        type: "counter",
-        help: String(help),
-        samples: [["", Number(value)]]
-      }))
+        counter("valet_router_replays_total", "Requests answered with fly-replay.", stats.replays),
+        counter("valet_router_cached_total", "Of those, from a cached route.", stats.cached),
+        counter("valet_router_wakes_total", "Requests that woke a project.", stats.wakes),
+        counter(
+          "valet_router_wake_failures_total",
+          "Requests whose wake did not end in time or failed.",
+          stats.wakeFailures
+        ),
+        counter("valet_router_stale_total", "Requests that project servers sent back.", stats.stale),
+        counter("valet_router_replay_failures_total", "Requests that Fly could not deliver.", stats.replayFailures),
+        counter("valet_router_overloaded_total", "Requests turned away by the bound on waiting ones.", stats.overloaded)
+      ]
       const gauges: ReadonlyArray<Family> = [
-        { name: "valet_router_waiting", type: "gauge", help: "Requests held now.", samples: [["", stats.waiting]] },
-        { name: "valet_router_routes", type: "gauge", help: "Cached routes.", samples: [["", stats.routes]] },
-        {
-          name: "valet_router_feed_connected",
-          type: "gauge",
-          help: "1 while changes of routes are heard.",
-          samples: [["", stats.feedConnected ? 1 : 0]]
-        },
+        gauge("valet_router_waiting", "Requests held now.", stats.waiting),
+        gauge("valet_router_routes", "Cached routes.", stats.routes),
+        gauge("valet_router_feed_connected", "1 while changes of routes are heard.", stats.feedConnected ? 1 : 0),
         { name: "valet_loop_runs_total", type: "counter", help: "Passes.", samples: ofLoops((loop) => loop.runs) },
         {
           name: "valet_loop_failures_total",
@@ -132,12 +105,7 @@ export const routeMetrics = HttpRouter.use(
             help: "Projects by running operation.",
             samples: Object.entries(operations).map(([operation, count]) => [label("operation", operation), count])
           },
-          {
-            name: "valet_projects_data_unavailable",
-            type: "gauge",
-            help: "Projects that wait for an operator's decision.",
-            samples: [["", dataUnavailable]]
-          }
+          gauge("valet_projects_data_unavailable", "Projects that wait for an operator's decision.", dataUnavailable)
         ]
       })
       return exposition([...router_, ...gauges, ...ofStates]) + (yield* PrometheusMetrics.format())
@@ -157,11 +125,7 @@ export const routeMetrics = HttpRouter.use(
         if (!allowed) {
           return toResponse(problem({ status: 401, code: "unauthorized", detail: "A valid bearer token is needed." }))
         }
-        return toResponse({
-          status: 200,
-          headers: { "content-type": "text/plain; version=0.0.4; charset=utf-8", "cache-control": "no-store" },
-          body: yield* metrics
-        })
+        return toResponse(metricsAnswer(yield* metrics))
       })
     )
   })
