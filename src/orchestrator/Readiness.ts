@@ -1,0 +1,70 @@
+/**
+ * Waiting for a server that was launched: until its health path answers, or its port accepts where it has none.
+ *
+ * A server that answers 404 to everything until it has loaded can't be told from one that has no health path, and counts
+ * as ready when it listens. One that says 503 meanwhile is waited for.
+ */
+import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
+import type { Probe, ServerExit, ServerHost, ServerProcess } from "./ServerHost.ts"
+
+export class NotReady extends Schema.TaggedError<NotReady>()("NotReady", {
+  reason: Schema.Literals(["exited", "timeout"]),
+  detail: Schema.String,
+  /** Its last lines. */
+  output: Schema.Array(Schema.String)
+}) {
+  override get message() {
+    return this.detail
+  }
+}
+
+export interface Ready {
+  /** A check of its health path means something; else only that its port accepts. */
+  readonly hasHealthPath: boolean
+}
+
+/**
+ * A tenth longer each time: about as late as a tenth of the start, and a server that takes seconds is hardly disturbed
+ * (some 24 probes in the first second, 10 in each after it).
+ */
+const often = Schedule.min([Schedule.exponential("10 millis", 1.1), Schedule.spaced("100 millis")])
+
+/** A health check may open the database; a probe that waits holds up nothing but the next one. */
+const probeMs = 5_000
+
+export const exitText = ({ code, signal }: ServerExit): string =>
+  signal === null ? `it ended with code ${code}` : `it was ended by ${signal}`
+
+const stateText = (probe: Probe | undefined): string =>
+  probe?._tag === "Unhealthy" ? `its health path ${probe.detail}` : "nobody accepts on its port"
+
+/** For longer than `withinMs` by what it takes to read its output. The process is left as it is, also where this fails. */
+export const awaitReady = Effect.fnUntraced(function* (
+  host: ServerHost["Service"],
+  server: ServerProcess,
+  healthPath: string,
+  withinMs: number
+): Effect.fn.Return<Ready, NotReady> {
+  let last: Probe | undefined
+  const failed = (reason: NotReady["reason"], detail: string) =>
+    Effect.flatMap(server.output, (output) => Effect.fail(new NotReady({ reason, detail, output })))
+
+  const exited = Effect.flatMap(server.exited, (exit) => failed("exited", `${exitText(exit)} before it was ready`))
+  const answering = host.probe(server.port, healthPath, Math.min(probeMs, withinMs)).pipe(
+    Effect.tap((probe) =>
+      Effect.sync(() => {
+        last = probe
+      })
+    ),
+    Effect.repeat({ schedule: often, until: ({ _tag }) => _tag === "Healthy" || _tag === "Listening" })
+  )
+  const probe = yield* Effect.raceFirst(exited, answering).pipe(
+    Effect.timeoutOrElse({
+      duration: withinMs,
+      orElse: () => failed("timeout", `it was not ready within ${withinMs} ms: ${stateText(last)}`)
+    })
+  )
+  return { hasHealthPath: probe._tag === "Healthy" }
+})
