@@ -255,6 +255,11 @@ export const projectServer = {
   port: Variable.integer(0, 65_535).withDefault("PORT", "3000", "Port of the project server; 0 takes a free one."),
   dataDir: Variable.text.withDefault("DATA_DIR", "/data", "Folder of its database: the machine's volume."),
   databasePath: Variable.text.optional("DATABASE_PATH", "The database itself.", "DATA_DIR/project.db"),
+  stateDir: Variable.text.optional(
+    "VALET_STATE_DIR",
+    "Folder in which it notes what it was told of its project by the machine protocol.",
+    "DATA_DIR"
+  ),
   internalSecret: Variable.credential.optional(
     "VALET_INTERNAL_SECRET",
     "The machine's own secret, given to it by the control plane; without it the server serves PROJECT_ID at once."

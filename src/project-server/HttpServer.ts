@@ -49,7 +49,7 @@ export class HttpServer extends Context.Service<HttpServer, { readonly port: num
   static readonly layer = Layer.effect(
     HttpServer,
     Effect.gen(function* () {
-      const { host, port } = yield* ProjectServerConfig
+      const { comparesAddress, host, port } = yield* ProjectServerConfig
       const gate = yield* Gate
       const serving = yield* Serving
       const connections = yield* Connections
@@ -78,7 +78,7 @@ export class HttpServer extends Context.Service<HttpServer, { readonly port: num
       }
 
       const isOurs = ({ project }: Address): boolean =>
-        project === null || !serving.managed || project === serving.projectId()
+        project === null || !comparesAddress || project === serving.projectId()
 
       const route = (address: Address, request: IncomingMessage, response: ServerResponse) => {
         const { path } = address

@@ -12,12 +12,18 @@ export interface ProjectServerConfigValue {
   readonly host: string
   /** 0 takes any free port. */
   readonly port: number
-  /** Holds the state file, and temporary files beside it. */
   readonly dataDir: string
+  /** Holds the state file: what `configure` and its like have told. */
+  readonly stateDir: string
   readonly databasePath: string
   /** Null: unmanaged. It serves `projectId` at once and has no machine protocol. */
   readonly internalSecret: Redacted.Redacted | null
   readonly projectId: string | null
+  /**
+   * Requests may have come by a stale route, as at Fly: one that names another project, by Host or path, is sent back.
+   * Elsewhere whoever sends a request here knows what it is for, and a Host may be any.
+   */
+  readonly comparesAddress: boolean
   /** Opens export and import of an unmanaged server; a managed one is told its key. */
   readonly deployKey: Redacted.Redacted | null
   /** Of a server that was never told one by `configure`. */
@@ -56,9 +62,11 @@ const compose = Effect.gen(function* () {
     host: (yield* variables.host.read) ?? (machine === null ? "127.0.0.1" : "::"),
     port: yield* variables.port.read,
     dataDir,
+    stateDir: ((yield* variables.stateDir.read) ?? dataDir).replace(/\/+$/, ""),
     databasePath: (yield* variables.databasePath.read) ?? `${dataDir}/project.db`,
     internalSecret,
     projectId: internalSecret === null ? projectId : null,
+    comparesAddress: internalSecret !== null && machine !== null,
     deployKey: yield* variables.deployKey.read,
     routerApp: yield* variables.routerApp.read,
     suspend: own && app !== null && machine !== null ? { api: yield* variables.machineApi.read, app, machine } : null,

@@ -35,10 +35,10 @@ export class StateFile extends Context.Service<
   static readonly layer = Layer.effect(
     StateFile,
     Effect.gen(function* () {
-      const { dataDir } = yield* ProjectServerConfig
-      const path = `${dataDir}/${stateFileName}`
+      const { dataDir, stateDir } = yield* ProjectServerConfig
+      const path = `${stateDir}/${stateFileName}`
       const text = yield* Disk.attempt("reading", () => {
-        Fs.mkdirSync(dataDir, { recursive: true })
+        for (const folder of [dataDir, stateDir]) Fs.mkdirSync(folder, { recursive: true })
         Fs.rmSync(`${path}.tmp`, { force: true })
         return Fs.existsSync(path) ? Fs.readFileSync(path, "utf8") : null
       }).pipe(Effect.mapError((error) => new StateFileError({ detail: error.message })))

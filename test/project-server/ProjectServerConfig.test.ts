@@ -16,8 +16,10 @@ describe("the environment", () => {
         host: "::",
         port: 3000,
         dataDir: "/data",
+        stateDir: "/data",
         databasePath: "/data/project.db",
         projectId: null,
+        comparesAddress: true,
         routerApp: "router",
         suspend: { api: "/.fly/api", app: "machines", machine: "m1" },
         idleTimeoutSeconds: 300
@@ -35,8 +37,11 @@ describe("the environment", () => {
         databasePath: "/e/f.db",
         projectId: "demo",
         internalSecret: null,
+        comparesAddress: false,
         suspend: null
       })
+      const warm = yield* read({ VALET_INTERNAL_SECRET: "s", DATA_DIR: "/d", VALET_STATE_DIR: "/s/" })
+      assert.deepInclude(warm, { dataDir: "/d", stateDir: "/s", databasePath: "/d/project.db", comparesAddress: false })
     })
   )
 

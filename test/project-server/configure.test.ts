@@ -282,6 +282,17 @@ describe("who may ask what", () => {
     })
   )
 
+  it.live("serves whatever Host asks, where requests come by no route that can be stale", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const server = yield* startConfigured(configOf(folder, { comparesAddress: false, stateDir: `${folder}/state` }))
+      const { status } = yield* server.send("GET", "/documents", { headers: { host: "other.example.com" } })
+      assert.strictEqual(status, 200)
+      assert.deepStrictEqual(Fs.readdirSync(`${folder}/state`), ["valet-state.json"])
+      assert.isFalse(Fs.existsSync(`${folder}/valet-state.json`))
+    })
+  )
+
   it.live("an unconfigured server knows the router from its environment", () =>
     Effect.gen(function* () {
       const server = yield* start(configOf(yield* temporaryFolder, { routerApp: "router" }))

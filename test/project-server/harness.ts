@@ -35,9 +35,11 @@ export const configOf = (
   host: "127.0.0.1",
   port: 0,
   dataDir,
+  stateDir: dataDir,
   databasePath: `${dataDir}/project.db`,
   internalSecret: Redacted.make(secret),
   projectId: null,
+  comparesAddress: true,
   deployKey: null,
   routerApp: null,
   suspend: null,
@@ -48,7 +50,12 @@ export const configOf = (
 })
 
 export const unmanaged = (dataDir: string): ProjectServerConfigValue =>
-  configOf(dataDir, { internalSecret: null, projectId: "demo", deployKey: Redacted.make(deployKey) })
+  configOf(dataDir, {
+    internalSecret: null,
+    projectId: "demo",
+    comparesAddress: false,
+    deployKey: Redacted.make(deployKey)
+  })
 
 export interface Response {
   readonly status: number
