@@ -37,13 +37,27 @@ export interface Incoming {
 /** What a client may send behind an upgrade request before it is answered. */
 const earlyLimitBytes = 64 * 1024
 
+export interface ListenerLimits {
+  /** For the head of a request. */
+  readonly headersTimeoutMs: number
+  /** For a connection between two requests. */
+  readonly keepAliveTimeoutMs: number
+  /** Open at a time; more are closed at once. */
+  readonly maxConnections: number
+  /** Of silence, until the system asks whether the peer is still there. */
+  readonly tcpKeepAliveMs: number
+}
+
 export interface ListenerOptions {
   readonly host: string
   /** 0 takes a free one. */
   readonly port: number
   /** For requests that run at the end of the scope; upgraded connections end at once. */
   readonly grace: Duration.Input
-  readonly upgrades: boolean
+  /** Which requests for another protocol may have it; the others are ordinary ones. */
+  readonly upgrades: boolean | ((request: http.IncomingMessage) => boolean)
+  /** Node's defaults where absent. */
+  readonly limits?: ListenerLimits
   /** Answers the request itself; its failures are logged and cut the connection. */
   readonly handle: (incoming: Incoming) => Effect.Effect<void>
 }
@@ -52,6 +66,8 @@ export interface Listener {
   readonly port: number
   readonly closing: () => boolean
   readonly sockets: ReadonlySet<Socket>
+  /** No new connections; those without a request are closed, upgraded ones stay. The end of the scope begins with it. */
+  readonly refuse: Effect.Effect<void>
 }
 
 const hasBody = ({ headers }: http.IncomingMessage) =>
@@ -59,18 +75,32 @@ const hasBody = ({ headers }: http.IncomingMessage) =>
 
 export const listen = (options: ListenerOptions): Effect.Effect<Listener, ListenError, Scope.Scope> =>
   Effect.gen(function* () {
-    const { host, port, handle } = options
+    const { handle, host, limits, port, upgrades } = options
     const sockets = new Set<Socket>()
     /** Requests in progress; a socket without one need not be waited for. */
     const active = new Map<Socket, number>()
+    const joined = new WeakSet<Socket>()
     let closing = false
 
     const server = http.createServer({
+      insecureHTTPParser: false,
+      ...(limits === undefined
+        ? {}
+        : {
+            // A body may take as long as it takes.
+            requestTimeout: 0,
+            headersTimeout: limits.headersTimeoutMs,
+            keepAliveTimeout: limits.keepAliveTimeoutMs,
+            keepAlive: true,
+            keepAliveInitialDelay: limits.tcpKeepAliveMs
+          }),
       // What a host means is decided behind the listener, nonsense and absence included.
       requireHostHeader: false,
       // The bytes behind an upgrade belong to the new protocol; a request that still has a body is an ordinary one.
-      shouldUpgradeCallback: (request) => options.upgrades && !hasBody(request)
+      shouldUpgradeCallback: (request) =>
+        (typeof upgrades === "function" ? upgrades(request) : upgrades) && !hasBody(request)
     })
+    if (limits !== undefined) server.maxConnections = limits.maxConnections
     server.on("connection", (socket: Socket) => {
       sockets.add(socket)
       socket.on("error", () => {})
@@ -127,6 +157,7 @@ export const listen = (options: ListenerOptions): Effect.Effect<Listener, Listen
       const takeOver = () => {
         // Nothing says when it will be over: the end of the scope does not wait for it.
         active.delete(socket)
+        joined.add(socket)
         socket.pause().off("data", onData).off("end", onGone).off("close", onGone)
         return Buffer.concat(early)
       }
@@ -135,7 +166,7 @@ export const listen = (options: ListenerOptions): Effect.Effect<Listener, Listen
     }
     server.on("request", requested(false))
     server.on("checkContinue", requested(true))
-    if (options.upgrades) {
+    if (upgrades !== false) {
       server.on("upgrade", (request: http.IncomingMessage, _socket: Duplex, head: Buffer) => upgraded(request, head))
     }
 
@@ -148,19 +179,28 @@ export const listen = (options: ListenerOptions): Effect.Effect<Listener, Listen
         resume(Effect.void)
       })
     })
-    // First of all at the end: no new connections, idle ones closed, the others until the grace is over.
-    yield* Effect.addFinalizer(() =>
+    const endIdle = (joinedToo: boolean) =>
       Effect.sync(() => {
         closing = true
         server.close()
         // Node counts a connection that has not sent anything yet as busy.
-        for (const socket of sockets) if (!active.has(socket)) socket.destroy()
-      }).pipe(Effect.andThen(FiberSet.awaitEmpty(fibers)), Effect.timeoutOption(options.grace), Effect.asVoid)
+        for (const socket of sockets) {
+          if (!active.has(socket) && (joinedToo || !joined.has(socket))) socket.destroy()
+        }
+      })
+    // First of all at the end: no new connections, idle ones closed, the others until the grace is over.
+    yield* Effect.addFinalizer(() =>
+      endIdle(true).pipe(
+        Effect.andThen(FiberSet.awaitEmpty(fibers)),
+        Effect.timeoutOption(options.grace),
+        Effect.asVoid
+      )
     )
     const address = server.address()
     return {
       port: address !== null && typeof address === "object" ? address.port : port,
       closing: () => closing,
-      sockets
+      sockets,
+      refuse: endIdle(false)
     }
   })

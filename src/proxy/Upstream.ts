@@ -25,14 +25,14 @@ export interface Target {
   readonly upgrade: boolean
 }
 
-export type Answer =
-  | { readonly _tag: "Response"; readonly response: http.IncomingMessage }
-  | {
-      readonly _tag: "Upgraded"
-      readonly response: http.IncomingMessage
-      readonly socket: net.Socket
-      readonly head: Buffer
-    }
+export interface Upgraded {
+  readonly _tag: "Upgraded"
+  readonly response: http.IncomingMessage
+  readonly socket: net.Socket
+  readonly head: Buffer
+}
+
+export type Answer = { readonly _tag: "Response"; readonly response: http.IncomingMessage } | Upgraded
 
 export interface Connection {
   /** Nothing is sent before its first write or its end. */
@@ -45,7 +45,8 @@ export interface Connection {
 const reason = (error: Error) => ("code" in error ? `${String(error.code)}: ${error.message}` : error.message)
 
 /** An upgraded connection outlives the request, and its ends close one by one; so it is never pooled. */
-const halfOpen = ({ host, port }: Target) => net.connect({ host, port, allowHalfOpen: true, noDelay: true })
+const halfOpen = ({ host, port }: Target) =>
+  net.connect({ host, port, allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: 30_000 })
 
 /**
  * Connects; the request and its connection end with the scope, unless the answer was read to its end. `agent` keeps

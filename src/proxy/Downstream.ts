@@ -1,0 +1,110 @@
+/** The client's half of an exchange: the ways to answer it. */
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import { type IncomingMessage, ServerResponse } from "node:http"
+import type { Incoming } from "./Listener.ts"
+import { endToEnd, values, type Flat } from "./Headers.ts"
+import { relay } from "./Relay.ts"
+import { splice } from "./Splice.ts"
+import type { Upgraded } from "./Upstream.ts"
+
+/** The target's answer makes no sense to this client. */
+export class Unpassable extends Schema.TaggedError<Unpassable>()("Unpassable", { detail: Schema.String }) {
+  override get message() {
+    return `the answer can't be passed on: ${this.detail}`
+  }
+}
+
+/** A whole answer of the proxy's own. */
+export interface OwnAnswer {
+  readonly status: number
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: string
+}
+
+export interface Downstream {
+  /** It waits for a 100 that it was not sent yet. */
+  expectsContinue(): boolean
+  sendContinue(): void
+  /** Hands a 103 on, where the client's version knows it. */
+  sendHints(hints: Record<string, string | Array<string>>): void
+  /** Streams a target's answer; ends with it, or when either side is gone. */
+  respond(from: IncomingMessage): Effect.Effect<void, Unpassable>
+  /** Hands a target's 101 on and joins the connections; ends when both are closed. */
+  accept(upgraded: Upgraded): Effect.Effect<void, Unpassable>
+  /** An answer of the proxy's own; cuts the connection if another one has begun. */
+  answer(answer: OwnAnswer): void
+}
+
+/** `closing`: connections are not kept. */
+export const make = (incoming: Incoming, closing: () => boolean): Downstream => {
+  const { request, socket, takeOver } = incoming
+  const upgrade = incoming.response === undefined
+  let expecting = incoming.expectsContinue
+  let assigned = incoming.response
+
+  /** After an upgrade request Node leaves the socket to its caller: a plain answer to it is the last on its connection. */
+  const response = (): ServerResponse => {
+    if (assigned !== undefined) return assigned
+    const plain = new ServerResponse(request)
+    assigned = plain
+    plain.on("error", () => {})
+    plain.assignSocket(socket)
+    plain.once("finish", () => socket.destroySoon())
+    return plain
+  }
+
+  /** Where a body that was never asked for may or may not follow, the next request can't be told from it. */
+  const last = () => upgrade || expecting || closing()
+
+  const head = (flat: Flat, { rawHeaders, statusMessage }: IncomingMessage) => {
+    const lines = [`HTTP/1.1 101 ${statusMessage ?? "Switching Protocols"}`, "Connection: Upgrade"]
+    for (const value of values(rawHeaders, "upgrade")) lines.push(`Upgrade: ${value}`)
+    for (let at = 0; at + 1 < flat.length; at += 2) lines.push(`${flat[at]}: ${flat[at + 1]}`)
+    lines.push("", "")
+    return lines.join("\r\n")
+  }
+
+  return {
+    expectsContinue: () => expecting,
+    sendContinue() {
+      if (expecting) response().writeContinue()
+      expecting = false
+    },
+    sendHints(hints) {
+      const to = response()
+      if (upgrade || request.httpVersion !== "1.1" || to.headersSent) return
+      try {
+        to.writeEarlyHints(hints)
+      } catch {
+        // A hint that can't be written down is none: the answer still comes.
+      }
+    },
+    respond: (from) =>
+      Effect.gen(function* () {
+        const to = response()
+        if (last()) to.shouldKeepAlive = false
+        yield* Effect.try({
+          try: () => to.writeHead(from.statusCode ?? 502, from.statusMessage ?? "", endToEnd(from.rawHeaders)),
+          catch: (cause) => new Unpassable({ detail: String(cause) })
+        })
+        yield* relay(from, to)
+      }),
+    accept: ({ head: first, response: from, socket: target }) =>
+      Effect.suspend(() => {
+        if (!upgrade) return Effect.fail(new Unpassable({ detail: "101 to a request for no upgrade" }))
+        socket.write(head(endToEnd(from.rawHeaders), from), "latin1")
+        if (first.length > 0) socket.write(first)
+        const early = takeOver()
+        if (early.length > 0) target.write(early)
+        return splice(socket, target)
+      }),
+    answer({ body, headers, status }) {
+      const to = response()
+      if (to.headersSent || to.destroyed) return void to.destroy()
+      if (last()) to.shouldKeepAlive = false
+      to.writeHead(status, { ...headers, "content-length": Buffer.byteLength(body) })
+      to.end(request.method === "HEAD" ? "" : body)
+    }
+  }
+}
