@@ -1,59 +1,40 @@
 /** The map from project to running server: counted references, an idle time to live, restarts, capacity. */
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
+import * as FiberSet from "effect/FiberSet"
+import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
+import * as SecureRandom from "effect/crypto/SecureRandom"
 import type { ServerStatus } from "../contract/OrchestratorStatus.ts"
 import type { ProjectId } from "../domain/ProjectId.ts"
+import { KeepAwakeUrl } from "./KeepAwakeUrl.ts"
+import { OrchestratorConfig } from "./OrchestratorConfig.ts"
+import { ProjectFolders } from "./ProjectFolders.ts"
+import { ServerHost } from "./ServerHost.ts"
+import { Starter } from "./Starter.ts"
+import { makeUse } from "./supervisor/Admission.ts"
+import { Crashes } from "./supervisor/Backoff.ts"
+import { Capacity } from "./supervisor/Capacity.ts"
+import { makeCommands } from "./supervisor/Commands.ts"
+import { describe } from "./supervisor/Describe.ts"
+import { drive } from "./supervisor/Drive.ts"
+import * as Entry from "./supervisor/Entry.ts"
+import { SpawnRate } from "./supervisor/SpawnRate.ts"
+import type { Supervision } from "./supervisor/Supervision.ts"
+import type { Totals } from "./supervisor/Totals.ts"
+import type { Unavailable } from "./supervisor/Unavailable.ts"
+import type { Target, Use } from "./supervisor/Use.ts"
 
-export interface Use {
-  readonly project: ProjectId
-  /** A request ends by itself; a connection (an upgrade) may stay for days. */
-  readonly kind: "request" | "connection"
-  /** Whom a spawn counts for; null: nobody, as for requests that come from this machine itself. */
-  readonly client: string | null
-}
-
-export interface Target {
-  readonly pid: number
-  /** On 127.0.0.1. */
-  readonly port: number
-}
-
-/**
- * `forbidden` 404 · `invalid` 500 its valet.json · `rate_limited` 429 · `full` 503 all servers are in use · `failed` 503
- * it does not start or keeps dying · `draining` 503.
- */
-export class Unavailable extends Schema.TaggedError<Unavailable>()("Unavailable", {
-  reason: Schema.Literals(["forbidden", "invalid", "rate_limited", "full", "failed", "draining"]),
-  detail: Schema.String,
-  retryAfterSeconds: Schema.Int,
-  /** Its last lines: for the operator's eyes. */
-  output: Schema.Array(Schema.String)
-}) {
-  override get message() {
-    return this.detail
-  }
-  get retryable() {
-    return this.reason !== "forbidden" && this.reason !== "invalid"
-  }
-}
+export { Unavailable } from "./supervisor/Unavailable.ts"
+export type { Totals } from "./supervisor/Totals.ts"
+export type { Target, Use } from "./supervisor/Use.ts"
 
 export class NoServer extends Schema.TaggedError<NoServer>()("NoServer", { detail: Schema.String }) {
   override get message() {
     return this.detail
   }
-}
-
-export interface Totals {
-  readonly spawns: number
-  readonly warmClaims: number
-  readonly stops: number
-  readonly crashes: number
-  readonly evictions: number
-  readonly replaced: number
-  readonly refused: number
-  readonly requests: number
 }
 
 export class Supervisor extends Context.Service<
@@ -79,4 +60,75 @@ export class Supervisor extends Context.Service<
     /** Refuses what is new and stops all servers; returns once they are gone. Also what the end of its scope does. */
     readonly drain: Effect.Effect<void>
   }
->()("valet/Supervisor") {}
+>()("valet/Supervisor") {
+  static readonly layer = Layer.effect(
+    Supervisor,
+    Effect.suspend(() => make)
+  )
+}
+
+/** Processes asked for their output and memory at the same time. */
+const describedAtOnce = 16
+
+const make = Effect.gen(function* () {
+  const config = yield* OrchestratorConfig
+  const entries = new Map<ProjectId, Entry.Entry>()
+  const totals = {
+    spawns: 0,
+    warmClaims: 0,
+    stops: 0,
+    crashes: 0,
+    evictions: 0,
+    replaced: 0,
+    refused: 0,
+    requests: 0
+  }
+  const capacity = new Capacity({
+    maxServers: config.maxServers,
+    waitMs: config.spawnTimeoutMs,
+    servers: () => entries.values(),
+    evict: (entry, now) => {
+      if (Entry.end(entry, { _tag: "Evicted" }, now)) totals.evictions += 1
+    }
+  })
+  const supervision: Supervision = {
+    config,
+    folders: yield* ProjectFolders,
+    starter: yield* Starter,
+    host: yield* ServerHost,
+    keepAwakeUrl: yield* KeepAwakeUrl,
+    random: yield* SecureRandom.SecureRandom,
+    entries,
+    capacity,
+    crashes: new Crashes(),
+    spawnRate: new SpawnRate(config.spawnsPerMinute),
+    totals,
+    draining: false
+  }
+  const fork = yield* FiberSet.makeRuntime<never, void>()
+  const use = makeUse(supervision, (entry) => void fork(drive(supervision, entry)))
+  const commands = makeCommands(supervision)
+  yield* Effect.addFinalizer(() => commands.drain)
+
+  return Supervisor.of({
+    use,
+    ping: commands.ping,
+    keepAwake: (token, seconds, reason) =>
+      Effect.flatMap(commands.keepAwake(token, seconds, reason), (known) =>
+        known ? Effect.void : Effect.fail(new NoServer({ detail: "no running server has this token" }))
+      ),
+    stop: commands.stop,
+    restart: commands.restart,
+    reload: commands.reload,
+    status: Effect.gen(function* () {
+      const now = yield* Clock.currentTimeMillis
+      const inOrder = [...entries.values()].toSorted((a, b) => (a.project < b.project ? -1 : 1))
+      const described = yield* Effect.forEach(inOrder, (entry) => describe(entry, now), {
+        concurrency: describedAtOnce
+      })
+      return described.filter((it) => it !== null)
+    }),
+    totals: Effect.sync(() => ({ ...totals })),
+    drain: commands.drain
+  })
+})

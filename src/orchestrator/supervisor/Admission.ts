@@ -1,0 +1,97 @@
+/** Uses of servers: counted at once where the server runs, else they wait for it. */
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Scope from "effect/Scope"
+import { patienceMs } from "./Drive.ts"
+import * as Entry from "./Entry.ts"
+import { marginMs } from "./Life.ts"
+import type { Supervision } from "./Supervision.ts"
+import * as Unavailable from "./Unavailable.ts"
+import type { Target, Use } from "./Use.ts"
+
+/** The project's entry to wait at, made or woken if need be; or why there is none. One synchronous step. */
+const expect = (
+  supervision: Supervision,
+  launch: (entry: Entry.Entry) => void,
+  { project, client }: Use,
+  now: number
+): Entry.Entry | Unavailable.Unavailable => {
+  const { entries, spawnRate } = supervision
+  if (supervision.draining) return Unavailable.draining()
+  const entry = entries.get(project)
+  if (entry === undefined) {
+    const waitMs = spawnRate.take(client, now)
+    if (waitMs > 0) return Unavailable.rateLimited(waitMs)
+    const made = Entry.make(project, client, now)
+    entries.set(project, made)
+    launch(made)
+    return made
+  }
+  const { state, lastError, lastOutput } = entry
+  if (state._tag !== "Backoff" && state._tag !== "Failed") return entry
+  const waitMs = state.retryAt - now
+  if (waitMs > (state._tag === "Backoff" ? patienceMs : 0)) {
+    return Unavailable.failed(lastError ?? "it keeps ending", waitMs, lastOutput)
+  }
+  if (state._tag === "Failed") {
+    const rateMs = spawnRate.take(client, now)
+    if (rateMs > 0) return Unavailable.rateLimited(rateMs)
+    entry.spawn = { client, at: now }
+    Entry.start(entry, now)
+  }
+  return entry
+}
+
+const leave = ({ capacity }: Supervision, ticket: Entry.Ticket): Effect.Effect<void> =>
+  Effect.clockWith((clock) => {
+    const now = clock.currentTimeMillisUnsafe()
+    if (Entry.release(ticket, now) !== null && capacity.waiting > 0) capacity.reclaim(now)
+    return Effect.void
+  })
+
+/** `launch` forks the fiber of a new entry. */
+export const makeUse = (supervision: Supervision, launch: (entry: Entry.Entry) => void) => {
+  const { config, entries, totals } = supervision
+  // For its predecessor to stop, for the end of a back-off, for a place, for its start.
+  const limitMs = config.stopGraceMs + patienceMs + config.spawnTimeoutMs * 2 + marginMs
+
+  const counted = (kind: Use["kind"]) => {
+    if (kind === "request") totals.requests += 1
+  }
+
+  const wait = (use: Use, ticket: Entry.Ticket, now: number): Effect.Effect<Target, Unavailable.Unavailable> => {
+    const expected = expect(supervision, launch, use, now)
+    if (expected instanceof Unavailable.Unavailable) return Effect.fail(expected)
+    Entry.join(expected, ticket)
+    return Deferred.await(expected.arrival).pipe(
+      Effect.timeoutOrElse({
+        duration: limitMs,
+        orElse: () => Effect.fail(Unavailable.failed(`there is no server after ${limitMs} ms`, 0, []))
+      }),
+      // Its scope may go on for long without it.
+      Effect.onError(() => leave(supervision, ticket))
+    )
+  }
+
+  const enter = (use: Use, ticket: Entry.Ticket): Effect.Effect<Target, Unavailable.Unavailable> =>
+    Effect.clockWith((clock) => {
+      const now = clock.currentTimeMillisUnsafe()
+      const entry = entries.get(use.project)
+      if (entry !== undefined && entry.state._tag === "Running") {
+        Entry.hold(entry, ticket, now)
+        counted(use.kind)
+        return Effect.succeed(entry.state.running.target)
+      }
+      return wait(use, ticket, now).pipe(
+        Effect.tap(() => Effect.sync(() => counted(use.kind))),
+        Effect.tapError(() => Effect.sync(() => void (totals.refused += 1)))
+      )
+    })
+
+  return (use: Use): Effect.Effect<Target, Unavailable.Unavailable, Scope.Scope> =>
+    Effect.flatMap(Effect.scope, (scope) => {
+      const ticket: Entry.Ticket = { kind: use.kind, entry: null, counted: false }
+      // The way out first: there is no moment in which a counted use could be interrupted without being uncounted.
+      return Effect.andThen(Scope.addFinalizer(scope, leave(supervision, ticket)), enter(use, ticket))
+    })
+}

@@ -1,0 +1,132 @@
+/** The one fiber of a project: life after life, and the rests in between, until the project needs no server. */
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import { healthyMs, rememberMs } from "./Backoff.ts"
+import * as Entry from "./Entry.ts"
+import { live } from "./Life.ts"
+import type { Ending, Next } from "./Next.ts"
+import * as Succession from "./Next.ts"
+import type { Supervision } from "./Supervision.ts"
+import * as Unavailable from "./Unavailable.ts"
+
+/** A request waits for a server in back-off if it is to be started within this time. */
+export const patienceMs = 5_000
+
+/** Out of the map; whoever still waits is refused. */
+export const remove = ({ entries }: Supervision, entry: Entry.Entry, error: Unavailable.Unavailable): void => {
+  entry.state = { _tag: "Gone" }
+  if (entries.get(entry.project) === entry) entries.delete(entry.project)
+  Entry.refuse(entry, error)
+  Entry.notify(entry)
+}
+
+export const stoppedError = () => Unavailable.failed("the server was stopped", 0, [])
+
+const tally = ({ totals }: Supervision, ending: Ending, crashed: boolean, wasRunning: boolean): void => {
+  if (crashed) totals.crashes += 1
+  else if (ending._tag === "Replaced") totals.replaced += 1
+  else if (wasRunning && ending._tag !== "Exited") totals.stops += 1
+}
+
+/** What its waiters are told where they wait in vain; null where it is started for them. */
+const refusal = (entry: Entry.Entry, ending: Ending, next: Next, now: number): Unavailable.Unavailable | null => {
+  if (ending._tag === "Refused") return ending.error
+  const waitMs = "retryAt" in next ? next.retryAt - now : 0
+  const { lastError, lastOutput } = entry
+  const tooLong = next._tag === "Failed" || (next._tag === "Backoff" && waitMs > patienceMs)
+  if (ending._tag === "StartFailed" || tooLong) return Unavailable.failed(lastError ?? "", waitMs, lastOutput)
+  return null
+}
+
+/** Its process is gone: the one place where it is decided what comes then. */
+const settle = (supervision: Supervision, entry: Entry.Entry, life: Entry.Life, ending: Ending, now: number): Next => {
+  const { crashes, capacity, spawnRate } = supervision
+  const running = entry.state._tag === "Stopping" ? entry.state.running : null
+  const { wasInUse } = life
+  const awaited = entry.waiters.size > 0 && ending._tag !== "StartFailed"
+  const crashed = Succession.isCrash({ ending, wasInUse, awaited })
+  if (running !== null && now - running.readyAt >= healthyMs) crashes.forget(entry.project)
+  const inARow = crashed ? crashes.add(entry.project, now) : 0
+  tally(supervision, ending, crashed, running !== null)
+  if (crashed || ending._tag === "Replaced") entry.lastError = Succession.describe(ending)
+  if (ending._tag === "StartFailed") entry.lastOutput = ending.error.output
+
+  const next: Next = supervision.draining
+    ? { _tag: "Gone" }
+    : Succession.next({ ending, wasInUse, awaited, crashes: inARow, now })
+  if (entry.spawn !== null) spawnRate.giveBack(entry.spawn.client, entry.spawn.at)
+  entry.spawn = null
+  entry.served = 0
+  const error = refusal(entry, ending, next, now)
+  if (error !== null) Entry.refuse(entry, error)
+  switch (next._tag) {
+    case "Gone":
+      remove(supervision, entry, supervision.draining ? Unavailable.draining() : stoppedError())
+      break
+    case "Start":
+      if (next.restart) entry.restarts += 1
+      Entry.start(entry, now)
+      break
+    case "Backoff":
+    case "Failed":
+      entry.state = next
+  }
+  if (next._tag !== "Start" || !Succession.keepsPlace(ending, wasInUse)) capacity.release(entry.place)
+  Deferred.doneUnsafe(life.gone, Effect.void)
+  return next
+}
+
+/** Until it may be started again, or somebody else has decided what becomes of it. */
+const rest = Effect.fnUntraced(function* (
+  supervision: Supervision,
+  entry: Entry.Entry,
+  state: Extract<Entry.State, { readonly retryAt: number }>
+) {
+  const { changed } = entry
+  const until = state._tag === "Backoff" ? state.retryAt : state.retryAt + rememberMs
+  const waitMs = until - (yield* Clock.currentTimeMillis)
+  if (entry.state !== state) return
+  yield* Effect.timeoutOption(Deferred.await(changed), Math.max(0, waitMs))
+  const now = yield* Clock.currentTimeMillis
+  if (entry.state !== state || now < until) return
+  if (state._tag === "Backoff" && (state.restart || entry.waiters.size > 0)) {
+    entry.restarts += 1
+    Entry.start(entry, now)
+  } else remove(supervision, entry, stoppedError())
+})
+
+const once = Effect.fnUntraced(function* (supervision: Supervision, entry: Entry.Entry) {
+  const { state } = entry
+  if (state._tag === "Backoff" || state._tag === "Failed") return yield* rest(supervision, entry, state)
+  if (state._tag === "Gone") return
+  const { life } = state
+  yield* live(supervision, entry, life)
+  const ending = life.ending
+  if (ending === null) return yield* Effect.die(`${entry.project}: its process ended without a reason`)
+  const pid = entry.state._tag === "Stopping" ? (entry.state.running?.target.pid ?? null) : null
+  const next = settle(supervision, entry, life, ending, yield* Clock.currentTimeMillis)
+  yield* Effect.logInfo("server is gone").pipe(
+    Effect.annotateLogs({ pid, reason: Succession.describe(ending), state: next._tag.toLowerCase() })
+  )
+})
+
+/** Never fails: what goes wrong inside is logged, and the project can be asked for again. */
+export const drive = (supervision: Supervision, entry: Entry.Entry): Effect.Effect<void> =>
+  once(supervision, entry).pipe(
+    Effect.repeat({ while: () => entry.state._tag !== "Gone" }),
+    Effect.catchCause((cause) =>
+      Cause.hasInterruptsOnly(cause) ? Effect.void : Effect.logError("the supervision of a server failed", cause)
+    ),
+    Effect.ensuring(
+      Effect.sync(() => {
+        if (entry.state._tag !== "Gone") {
+          if ("life" in entry.state) Deferred.doneUnsafe(entry.state.life.gone, Effect.void)
+          remove(supervision, entry, Unavailable.failed("the server could not be supervised", 0, []))
+        }
+        supervision.capacity.release(entry.place)
+      })
+    ),
+    Effect.annotateLogs({ project: entry.project })
+  )
