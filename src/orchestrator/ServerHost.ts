@@ -1,8 +1,11 @@
 /** Processes as the orchestrator needs them: start one, ask it how it is, end it. */
 import * as Context from "effect/Context"
-import type * as Effect from "effect/Effect"
-import * as Schema from "effect/Schema"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
+import { LaunchError } from "./process/LaunchError.ts"
+import { probe } from "./process/Probe.ts"
+import * as ServerProcesses from "./process/ServerProcesses.ts"
 
 export interface Launch {
   /** The project it is for; a warm server's own name while it has none. Names its log. */
@@ -39,11 +42,7 @@ export interface ServerProcess {
   rename(name: string): Effect.Effect<void>
 }
 
-export class LaunchError extends Schema.TaggedError<LaunchError>()("LaunchError", { detail: Schema.String }) {
-  override get message() {
-    return `the server can't be started: ${this.detail}`
-  }
-}
+export { LaunchError }
 
 /** `closed`: nobody accepts on its port. `listening`: it accepts, but has no such path (404, 405, or not HTTP at all). */
 export type Probe =
@@ -61,4 +60,10 @@ export class ServerHost extends Context.Service<
     /** GET of the path; never fails, never longer than the timeout. */
     probe(port: number, path: string, timeoutMs: number): Effect.Effect<Probe>
   }
->()("valet/ServerHost") {}
+>()("valet/ServerHost") {
+  /** Processes of this computer. */
+  static readonly layer = Layer.effect(
+    ServerHost,
+    Effect.map(ServerProcesses.make, ({ launch }) => ServerHost.of({ launch, probe }))
+  )
+}

@@ -1,6 +1,17 @@
-/** Process groups: who is in them, and signals to them. */
+/** Processes and their groups, as far as the system tells, and signals to them. */
+import { readdirSync, readFileSync } from "node:fs"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
+
+export interface ProcessRow {
+  readonly pid: number
+  readonly group: number
+  /** Clock ticks. */
+  readonly user: number
+  readonly system: number
+  /** Bytes in memory; pages that it shares with others are counted for each. */
+  readonly rss: number
+}
 
 export interface ProcessStat {
   readonly pid: number
@@ -14,38 +25,61 @@ export interface ProcessStat {
   readonly rss: number
 }
 
-const pageBytes = 4096
+let page: number | undefined
+/** 4 KiB on most, 16 or 64 on some ARM systems. */
+const pageBytes = (): number => {
+  if (page !== undefined) return page
+  try {
+    page = Number(/^KernelPageSize:\s+(\d+) kB/m.exec(readFileSync("/proc/self/smaps", "utf8"))?.[1] ?? 4) * 1024
+  } catch {
+    page = 4096
+  }
+  return page
+}
 
-/** Fields of `/proc/<pid>/stat` after the command, whose name may hold blanks and brackets. Index 0 is field 3. */
-const fieldsOf = (stat: string) => stat.slice(stat.lastIndexOf(")") + 2).split(" ")
+const rowOf = (pid: number): ProcessRow | undefined => {
+  try {
+    // After the command, whose name may hold blanks and brackets. Index 0 is field 3.
+    const stat = readFileSync(`/proc/${pid}/stat`, "latin1")
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ")
+    const at = (index: number) => Number(fields[index] ?? 0)
+    if (fields[0] === "Z" || fields[0] === "X") return undefined
+    return { pid, group: at(2), user: at(11), system: at(12), rss: at(21) * pageBytes() }
+  } catch {
+    // It ended between the listing and the look.
+    return undefined
+  }
+}
 
-const readStat = Effect.fnUntraced(function* (pid: number) {
-  const fs = yield* FileSystem.FileSystem
-  return yield* Effect.option(fs.readFileString(`/proc/${pid}/stat`))
+/** All processes but zombies; null where the system has no `/proc`. Reading `stat` waits for nobody. */
+export const processes: Effect.Effect<ReadonlyArray<ProcessRow> | null> = Effect.sync(() => {
+  if (process.platform !== "linux") return null
+  try {
+    return readdirSync("/proc").flatMap((name) => {
+      const row = /^[0-9]+$/.test(name) ? rowOf(Number(name)) : undefined
+      return row === undefined ? [] : [row]
+    })
+  } catch {
+    return null
+  }
 })
 
 /** The processes of a group, as far as the system has `/proc`. */
 export const groupMembers = Effect.fnUntraced(function* (group: number) {
   const fs = yield* FileSystem.FileSystem
-  const entries = yield* Effect.orElseSucceed(fs.readDirectory("/proc"), () => [])
   const members: Array<ProcessStat> = []
-  for (const entry of entries) {
-    if (!/^[0-9]+$/.test(entry)) continue
-    const stat = yield* readStat(Number(entry))
-    if (stat._tag === "None") continue
-    const fields = fieldsOf(stat.value)
-    if (fields[2] !== String(group) || fields[0] === "Z") continue
-    const command = yield* Effect.orElseSucceed(fs.readFileString(`/proc/${entry}/cmdline`), () => "")
-    const directory = yield* Effect.orElseSucceed(fs.readLink(`/proc/${entry}/cwd`), () => "")
-    const [user, system] = [Number(fields[11] ?? 0), Number(fields[12] ?? 0)]
+  for (const row of (yield* processes) ?? []) {
+    if (row.group !== group) continue
+    const command = yield* Effect.orElseSucceed(fs.readFileString(`/proc/${row.pid}/cmdline`), () => "")
+    const directory = yield* Effect.orElseSucceed(fs.readLink(`/proc/${row.pid}/cwd`), () => "")
     members.push({
-      pid: Number(entry),
+      pid: row.pid,
       command: command.split("\0").join(" ").trim(),
       directory,
-      cpu: user + system,
-      rtime: user,
-      stime: system,
-      rss: Number(fields[21] ?? 0) * pageBytes
+      cpu: row.user + row.system,
+      rtime: row.user,
+      stime: row.system,
+      rss: row.rss
     })
   }
   return members
@@ -58,6 +92,12 @@ export const hasInEnvironment = Effect.fnUntraced(function* (pid: number, entry:
   return environ.split("\0").includes(entry)
 })
 
+/** All that carry this in their environment, this process itself left out; none where the system has no `/proc`. */
+export const havingInEnvironment = Effect.fnUntraced(function* (entry: string) {
+  const rows = ((yield* processes) ?? []).filter(({ pid }) => pid !== process.pid)
+  return yield* Effect.filter(rows, ({ pid }) => hasInEnvironment(pid, entry), { concurrency: 8 })
+})
+
 /** False where nobody is left to get it. */
 export const signalGroup = (group: number, signal: NodeJS.Signals | 0): Effect.Effect<boolean> =>
   Effect.sync(() => {
@@ -67,6 +107,14 @@ export const signalGroup = (group: number, signal: NodeJS.Signals | 0): Effect.E
     } catch {
       return false
     }
+  })
+
+/** Nobody is left in it but zombies, which only wait for a parent that does not look. */
+export const isGroupGone = (group: number): Effect.Effect<boolean> =>
+  Effect.gen(function* () {
+    if (!(yield* signalGroup(group, 0))) return true
+    const rows = yield* processes
+    return rows !== null && !rows.some((row) => row.group === group)
   })
 
 export const signalProcess = (pid: number, signal: NodeJS.Signals): Effect.Effect<boolean> =>

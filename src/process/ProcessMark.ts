@@ -11,7 +11,17 @@ import * as Schema from "effect/Schema"
 export const ProcessMark = Schema.Struct({ pid: Schema.Int, startedAt: Schema.String })
 export type ProcessMark = typeof ProcessMark.Type
 
-/** Field 22 of /proc/<pid>/stat on Linux; elsewhere what `ps` says. Null: no such process, or a zombie. */
+let boot: string | undefined
+/** Start times count from the boot, and pids begin anew with it: the same pair may come again after one. */
+const bootId = (): string => {
+  try {
+    return (boot ??= readFileSync("/proc/sys/kernel/random/boot_id", "utf8").slice(0, 8))
+  } catch {
+    return ""
+  }
+}
+
+/** Field 22 of /proc/<pid>/stat on Linux, and the boot; elsewhere what `ps` says. Null: no such process, or a zombie. */
 const startOf = (pid: number): string | null => {
   if (process.platform !== "linux") {
     const { stdout } = spawnSync("ps", ["-o", "lstart=", "-p", String(pid)], { encoding: "utf8" })
@@ -21,7 +31,8 @@ const startOf = (pid: number): string | null => {
     // The command's name may hold spaces and parentheses; the fields behind its last one don't.
     const stat = readFileSync(`/proc/${pid}/stat`, "utf8")
     const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ")
-    return fields[0] === "Z" ? null : (fields[19] ?? null)
+    const ticks = fields[19]
+    return fields[0] === "Z" || ticks === undefined ? null : `${ticks}@${bootId()}`
   } catch {
     return null
   }

@@ -10,7 +10,8 @@ import * as Path from "effect/Path"
 import * as Schema from "effect/Schema"
 import * as Semaphore from "effect/Semaphore"
 import * as SecureRandom from "effect/crypto/SecureRandom"
-import { isAlive, markOf, ProcessMark, terminate } from "../../process/ProcessMark.ts"
+import * as FolderLock from "../../process/FolderLock.ts"
+import { ProcessMark, terminate } from "../../process/ProcessMark.ts"
 
 export class DataFolderError extends Schema.TaggedError<DataFolderError>()("DataFolderError", {
   detail: Schema.String
@@ -29,7 +30,6 @@ export const Secrets = Schema.Struct({
 })
 export type Secrets = typeof Secrets.Type
 
-const LockFile = Schema.fromJsonString(ProcessMark)
 const SecretsFile = Schema.fromJsonString(Secrets)
 const ChildrenFile = Schema.fromJsonString(Schema.Array(ProcessMark))
 
@@ -62,25 +62,17 @@ const make = (folder: string) =>
         Effect.orElseSucceed((): A | null => null)
       )
 
-    const own = yield* Effect.flatMap(markOf(process.pid), Effect.fromNullishOr).pipe(
-      Effect.mapError(() => new DataFolderError({ detail: "this process can't find its own start time" }))
-    )
-    const take = fs.writeFileString(at("lock.json"), JSON.stringify(own), { flag: "wx", mode: 0o600 })
-    const lock = take.pipe(
-      Effect.catch(() =>
-        Effect.gen(function* () {
-          const holder = yield* read("lock.json", LockFile)
-          if (holder !== null && (yield* isAlive(holder))) {
-            return yield* new DataFolderError({
-              detail: `${root} is in use by process ${holder.pid}: stop it, or choose another --data-dir`
+    yield* FolderLock.hold(at("lock")).pipe(
+      Effect.catchTags({
+        FolderInUse: ({ pid }) =>
+          Effect.fail(
+            new DataFolderError({
+              detail: `${root} is in use by process ${pid}: stop it, or choose another --data-dir`
             })
-          }
-          yield* fs.remove(at("lock.json"), { force: true })
-          yield* take
-        }).pipe(Effect.catchTag("PlatformError", (cause) => Effect.fail(broken(at("lock.json"))(cause))))
-      )
+          ),
+        PlatformError: (cause) => Effect.fail(broken(at("lock"))(cause))
+      })
     )
-    yield* Effect.acquireRelease(lock, () => Effect.ignore(fs.remove(at("lock.json"), { force: true })))
 
     // Those of a predecessor that could not end them itself.
     const left = (yield* read("children.json", ChildrenFile)) ?? []

@@ -1,22 +1,15 @@
-/**
- * One machine's process: a group of its own, its output in a bounded file, its pid on disk before its program runs.
- *
- * The child first waits for a line on its standard input, which it gets once pid and start time are written down. If
- * the local Fly dies in between, the child sees the end of its input and ends: nobody is ever left unrecorded.
- */
+/** One machine's process: a group of its own, its output in a bounded file, its mark on disk before its program runs. */
 import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
-import type * as PlatformError from "effect/PlatformError"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
-import * as ChildProcess from "effect/process/ChildProcess"
-import * as ChildProcessSpawner from "effect/process/ChildProcessSpawner"
 import { constants } from "node:os"
-import { ProcessMark, markOf } from "../../../process/ProcessMark.ts"
-import type { ProcessExit } from "../model/Transitions.ts"
+import * as GatedProcess from "../../../process/GatedProcess.ts"
 import * as LogFile from "../../../process/LogFile.ts"
+import { ProcessMark } from "../../../process/ProcessMark.ts"
+import type { ProcessExit } from "../model/Transitions.ts"
 
 export interface Command {
   readonly cmd: string
@@ -43,39 +36,26 @@ export interface SpawnOptions {
   readonly logLimitBytes: number
 }
 
-const gate = 'read -r go || exit 125; exec "$0" "$@" </dev/null'
-
-export const exitOf = (error: PlatformError.PlatformError): ProcessExit => {
-  const name = /signal: '(SIG[A-Z0-9]+)'/.exec(String(error.reason.cause))?.[1]
-  const signal = Object.entries(constants.signals).find(([it]) => it === name)?.[1] ?? 9
-  return { code: 128 + signal, signal, oom: false }
-}
+export const exitOf = ({ code, signal }: GatedProcess.ProcessEnd): ProcessExit => ({
+  code,
+  signal: signal === null ? 0 : constants.signals[signal],
+  oom: false
+})
 
 /** Killed with its whole group when the scope closes. */
 export const spawn = Effect.fnUntraced(function* (options: SpawnOptions) {
   const fs = yield* FileSystem.FileSystem
-  const spawner = yield* ChildProcessSpawner.ChildProcessSpawner
   const { command } = options
-  const handle = yield* spawner.spawn(
-    ChildProcess.make("/bin/sh", ["-c", gate, command.cmd, ...command.args], {
-      cwd: options.cwd,
-      env: command.env,
-      extendEnv: false,
-      detached: true,
-      killSignal: "SIGKILL"
-    })
-  )
-  const pid = Number(handle.pid)
-  // Null where it ended already; then there is nothing to be found again.
-  const mark = yield* markOf(pid)
-  if (mark !== null) {
-    const record = yield* Effect.orDie(Schema.encodeEffect(ProcessRecord)({ mark, machine: options.machineId }))
-    yield* fs.writeFileString(options.recordPath, record)
-  }
   yield* Effect.addFinalizer(() => Effect.ignore(fs.remove(options.recordPath, { force: true })))
-
+  const gated = yield* GatedProcess.spawn(
+    { program: command.cmd, args: command.args, cwd: options.cwd, env: command.env },
+    (mark) =>
+      Effect.orDie(Schema.encodeEffect(ProcessRecord)({ mark, machine: options.machineId })).pipe(
+        Effect.flatMap((record) => fs.writeFileString(options.recordPath, record))
+      )
+  )
   const write = yield* LogFile.append(options.logPath, options.logLimitBytes)
-  yield* handle.all.pipe(
+  yield* Stream.merge(gated.stdout, gated.stderr).pipe(
     Stream.runForEach(write),
     Effect.tapCause((cause) =>
       Cause.hasInterruptsOnly(cause) ? Effect.void : Effect.logWarning(`Output of ${options.machineId} is lost`, cause)
@@ -83,13 +63,11 @@ export const spawn = Effect.fnUntraced(function* (options: SpawnOptions) {
     Effect.forkScoped
   )
   const exited = yield* Deferred.make<ProcessExit>()
-  yield* handle.exitCode.pipe(
-    Effect.map((code): ProcessExit => ({ code: Number(code), signal: 0, oom: false })),
-    Effect.catch((error) => Effect.succeed(exitOf(error))),
-    Effect.flatMap((exit) => Deferred.succeed(exited, exit)),
+  yield* gated.exited.pipe(
+    Effect.flatMap((end) => Deferred.succeed(exited, exitOf(end))),
     Effect.forkScoped
   )
-  yield* Stream.make("go\n").pipe(Stream.encodeText, Stream.run(handle.stdin), Effect.ignore)
-  const process: MachineProcess = { pid, port: options.port, exited }
+  yield* gated.open
+  const process: MachineProcess = { pid: gated.pid, port: options.port, exited }
   return process
 })

@@ -7,6 +7,7 @@ import * as ChildProcessSpawner from "effect/process/ChildProcessSpawner"
 import * as FileSystem from "effect/FileSystem"
 import { MachineHost } from "../MachineHost.ts"
 import { refusal } from "../model/Refusal.ts"
+import { endOf } from "../../../process/GatedProcess.ts"
 import { exitOf } from "./MachineProcess.ts"
 import { ProcessHost } from "./ProcessHost.ts"
 import { groupMembers } from "../../../process/ProcessInfo.ts"
@@ -51,7 +52,7 @@ export const layer = Layer.effect(
               text(handle.stderr),
               handle.exitCode.pipe(
                 Effect.map((code) => ({ code: Number(code), signal: 0 })),
-                Effect.catch((error) => Effect.succeed(exitOf(error)))
+                Effect.catch((error) => Effect.succeed(exitOf(endOf(error))))
               )
             ],
             { concurrency: 3 }

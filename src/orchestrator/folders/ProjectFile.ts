@@ -1,0 +1,91 @@
+/** `valet.json`: what a project says of its own server. Every field may be left out. */
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as SchemaIssue from "effect/SchemaIssue"
+import { parseDuration } from "../../domain/Duration.ts"
+
+export const fileName = "valet.json"
+export const limitBytes = 64 * 1024
+
+/** A year: more is a slip of the pen. */
+const longestIdleMs = 365 * 86_400_000
+
+/** A number is seconds. */
+export const idleMs = (value: number | string): number | undefined =>
+  typeof value === "number" ? value * 1000 : parseDuration(value, "s")
+
+const noNul = Schema.makeFilter((text: string) => (text.includes("\0") ? "must not hold a NUL character" : undefined))
+
+const Command = Schema.Array(Schema.String.check(noNul))
+  .check(Schema.makeFilter((words) => (words[0] === undefined || words[0] === "" ? "must name a program" : undefined)))
+  .annotate({ message: 'must be an array of program and arguments, such as ["node", "server.js"]' })
+
+/** What the orchestrator sets itself. */
+const isOurs = (name: string) =>
+  ["PORT", "PROJECT_ID", "DATA_DIR", "DATABASE_PATH", "VALET_ORCHESTRATOR"].includes(name) ||
+  name.startsWith("VALET_KEEP_AWAKE")
+
+const Environment = Schema.Record(Schema.String, Schema.String.check(noNul)).check(
+  Schema.makeFilter((env) =>
+    Object.keys(env).flatMap((name) => {
+      if (isOurs(name)) return { path: [name], issue: "is set by the orchestrator" }
+      return /^[A-Za-z_][A-Za-z0-9_]*$/.test(name) ? [] : { path: [name], issue: "is no name of a variable" }
+    })
+  )
+)
+
+const IdleTimeout = Schema.Union([Schema.Int, Schema.String])
+  .annotate({ message: 'must be whole seconds, 0 for never, or a duration such as "10m"' })
+  .check(
+    Schema.makeFilter((value) => {
+      const ms = idleMs(value)
+      if (ms === undefined || ms < 0) return 'must be whole seconds, 0 for never, or a duration such as "10m"'
+      return ms > longestIdleMs ? "must be at most 365d" : undefined
+    })
+  )
+
+const HealthPath = Schema.String.check(
+  Schema.makeFilter((path) =>
+    /^\/[\x21-\x7e]*$/.test(path) ? undefined : "must begin with / and hold no blanks, such as /health"
+  )
+)
+
+const Cwd = Schema.String.check(noNul).check(
+  Schema.makeFilter((path) => (path.startsWith("/") ? "must be relative to the project's folder" : undefined))
+)
+
+const hostName = /^(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*$/
+
+const Host = Schema.String.check(
+  Schema.makeFilter((host) =>
+    hostName.test(host.toLowerCase()) ? undefined : "must be a host name without scheme, port and path"
+  )
+)
+
+export const ProjectFile = Schema.Struct({
+  command: Schema.optionalKey(Command),
+  cwd: Schema.optionalKey(Cwd),
+  env: Schema.optionalKey(Environment),
+  idle_timeout: Schema.optionalKey(IdleTimeout),
+  health_path: Schema.optionalKey(HealthPath),
+  hosts: Schema.optionalKey(Schema.Array(Host)),
+  max_memory_mb: Schema.optionalKey(Schema.Int.check(Schema.isBetween({ minimum: 16, maximum: 1_048_576 })))
+})
+export type ProjectFile = typeof ProjectFile.Type
+
+const decode = Schema.decodeUnknownResult(ProjectFile, { errors: "all", onExcessProperty: "error" })
+const issuesOf = SchemaIssue.makeFormatterStandardSchemaV1()
+
+const fieldOf = (path: ReadonlyArray<PropertyKey | { readonly key: PropertyKey }> | undefined) =>
+  (path ?? []).map((segment) => String(typeof segment === "object" ? segment.key : segment)).join(".")
+
+const parseJson = Schema.decodeUnknownResult(Schema.fromJsonString(Schema.Unknown))
+
+/** The file, or all of its problems in words. */
+export const parse = (text: string): Result.Result<ProjectFile, ReadonlyArray<string>> => {
+  const json = parseJson(text)
+  if (Result.isFailure(json)) return Result.fail(["is not JSON"])
+  return Result.mapError(decode(json.success), ({ issue }) =>
+    issuesOf(issue).issues.map(({ message, path }) => `${fieldOf(path)} ${message}`.trim())
+  )
+}
