@@ -137,7 +137,9 @@ const secured = (response: HttpServerResponse.HttpServerResponse) =>
 const make = Effect.gen(function* () {
   const endpoints = yield* makeEndpoints
   const routes = yield* HttpRouter.toHttpEffect(HttpRouter.addAll(endpoints.map(route)))
-  const app = routes.pipe(
+  const app = HttpServerRequest.HttpServerRequest.pipe(
+    // The router would take `*`, and an absolute target that can't be parsed, for `/`.
+    Effect.flatMap(({ url }) => (url.startsWith("/") ? routes : Effect.succeed(toResponse(notFound.answer)))),
     Effect.catchCause(failed),
     Effect.map(secured),
     Effect.provideService(HttpIncomingMessage.MaxBodySize, ByteSize.bytes(maxBodyBytes))

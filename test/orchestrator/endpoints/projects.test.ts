@@ -1,10 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Schema from "effect/Schema"
 import { ProjectList, ProjectSettings, ProjectView } from "../../../src/contract/OrchestratorApi.ts"
 import { NoPlan } from "../../../src/orchestrator/ProjectFolders.ts"
 import { Unavailable } from "../../../src/orchestrator/Supervisor.ts"
 import { sendRaw } from "../../http/support.ts"
+import { eventually } from "../../support/eventually.ts"
 import { adminToken, bearer, codeOf, id, problemOf, serve, server } from "./support.ts"
 
 const decode = <A>(schema: Schema.Codec<A, unknown>) =>
@@ -180,6 +182,19 @@ describe("the API for projects", () => {
     })
   )
 
+  it.live("a client that leaves while its wake runs ends its part in it", () =>
+    Effect.gen(function* () {
+      const { world, post } = yield* serve
+      world.beforeUse = Effect.onInterrupt(Effect.never, () => Effect.sync(() => void world.calls.push("interrupted")))
+      const waiting = yield* Effect.forkChild(post("/api/projects/apple/wake"))
+      yield* eventually(Effect.sync(() => world.calls.length === 1))
+      yield* Fiber.interrupt(waiting)
+      yield* eventually(Effect.sync(() => world.calls.includes("interrupted")))
+      world.beforeUse = Effect.void
+      assert.strictEqual((yield* post("/api/projects/apple/wake")).status, 200)
+    })
+  )
+
   it.live("why it can't be woken has a status, a code, a time to come back and the last output", () =>
     Effect.gen(function* () {
       const { world, post } = yield* serve
@@ -253,7 +268,8 @@ describe("hostile requests", () => {
         "/internal/",
         "/internal/configure",
         "/status/../internal/keep-awake/x",
-        "/%2e%2e/status"
+        "/%2e%2e/status",
+        "*"
       ]) {
         const reply = yield* call(path, { headers: bearer })
         assert.strictEqual(reply.status, 404, path)

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto"
+import { Script } from "node:vm"
 import { assert, describe, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -112,6 +113,7 @@ describe("GET /status", () => {
           assert.isAbove(source.length, 500)
           assert.include(policy, `${directive} 'sha256-${createHash("sha256").update(source).digest("base64")}'`)
         }
+        assert.doesNotThrow(() => new Script(/<script>([^]*)<\/script>/.exec(reply.text)?.[1] ?? "?"))
         assert.notMatch(reply.text, /innerHTML|outerHTML|insertAdjacentHTML|document\.write|\son\w+=/)
       })
   )

@@ -12,7 +12,7 @@ import type { Caller } from "../../../src/orchestrator/Caller.ts"
 import { defaults, OrchestratorConfig } from "../../../src/orchestrator/OrchestratorConfig.ts"
 import { OrchestratorFolder } from "../../../src/orchestrator/OrchestratorFolder.ts"
 import { OwnEndpoints } from "../../../src/orchestrator/OwnEndpoints.ts"
-import { NoPlan, ProjectFolders } from "../../../src/orchestrator/ProjectFolders.ts"
+import { type NoPlan, ProjectFolders } from "../../../src/orchestrator/ProjectFolders.ts"
 import { NoServer, Supervisor, type Totals, type Unavailable } from "../../../src/orchestrator/Supervisor.ts"
 import { WarmCount } from "../../../src/orchestrator/WarmCount.ts"
 import { listen } from "../../../src/proxy/Listener.ts"
@@ -71,6 +71,8 @@ export interface World {
   unavailable: Unavailable | undefined
   noPlan: NoPlan | undefined
   used: number
+  /** Runs inside `use`, before it counts. */
+  beforeUse: Effect.Effect<void>
   /** Runs inside `status`. */
   beforeStatus: Effect.Effect<void>
   /** Runs inside `serves`. */
@@ -95,6 +97,7 @@ const makeWorld = Effect.map(
       unavailable: undefined,
       noPlan: undefined,
       used: 0,
+      beforeUse: Effect.void,
       beforeStatus: Effect.void,
       beforeServes: Effect.void
     }
@@ -115,16 +118,17 @@ const layerSupervisor = (world: World) => {
     restart: act("restart"),
     reload: (project) => Effect.asVoid(act("reload")(project)),
     use: ({ project, kind, client }) =>
-      Effect.acquireRelease(
-        Effect.suspend(() => {
-          world.calls.push(`use ${project} ${kind} ${client}`)
-          if (world.unavailable !== undefined) return Effect.fail(world.unavailable)
-          world.used += 1
-          if (!world.servers.some(({ project_id }) => project_id === project)) world.servers.push(server(project))
-          return Effect.succeed({ pid: 1, port: 1 })
-        }),
-        () => Effect.sync(() => void (world.used -= 1))
-      ),
+      Effect.gen(function* () {
+        world.calls.push(`use ${project} ${kind} ${client}`)
+        yield* world.beforeUse
+        if (world.unavailable !== undefined) return yield* world.unavailable
+        if (!world.servers.some(({ project_id }) => project_id === project)) world.servers.push(server(project))
+        yield* Effect.acquireRelease(
+          Effect.sync(() => void (world.used += 1)),
+          () => Effect.sync(() => void (world.used -= 1))
+        )
+        return { pid: 1, port: 1 }
+      }),
     keepAwake: (token, seconds, reason) =>
       Effect.suspend(() => {
         if (token !== childToken) return Effect.fail(new NoServer({ detail: "unknown token" }))
