@@ -43,7 +43,8 @@ const rowOf = (pid: number): ProcessRow | undefined => {
     const stat = readFileSync(`/proc/${pid}/stat`, "latin1")
     const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ")
     const at = (index: number) => Number(fields[index] ?? 0)
-    if (fields[0] === "Z" || fields[0] === "X") return undefined
+    // A zombie has closed its files, but not before its last thread ended.
+    if (fields[0] === "X" || (fields[0] === "Z" && at(17) <= 1)) return undefined
     return { pid, group: at(2), user: at(11), system: at(12), rss: at(21) * pageBytes() }
   } catch {
     // It ended between the listing and the look.
@@ -51,7 +52,7 @@ const rowOf = (pid: number): ProcessRow | undefined => {
   }
 }
 
-/** All processes but zombies; null where the system has no `/proc`. Reading `stat` waits for nobody. */
+/** All processes but those that are only a zombie; null where the system has no `/proc`. Reading `stat` waits for nobody. */
 export const processes: Effect.Effect<ReadonlyArray<ProcessRow> | null> = Effect.sync(() => {
   if (process.platform !== "linux") return null
   try {

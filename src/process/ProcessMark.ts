@@ -32,7 +32,9 @@ const startOf = (pid: number): string | null => {
     const stat = readFileSync(`/proc/${pid}/stat`, "utf8")
     const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ")
     const ticks = fields[19]
-    return fields[0] === "Z" || ticks === undefined ? null : `${ticks}@${bootId()}`
+    // A zombie with threads still closes its files.
+    const ended = fields[0] === "X" || (fields[0] === "Z" && Number(fields[17]) <= 1)
+    return ended || ticks === undefined ? null : `${ticks}@${bootId()}`
   } catch {
     return null
   }

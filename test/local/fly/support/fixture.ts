@@ -1,4 +1,5 @@
 /** A local Fly in a temporary folder, a client that says exactly what it sends, and looks with a bound. */
+import { readFileSync } from "node:fs"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert } from "@effect/vitest"
 import * as Effect from "effect/Effect"
@@ -131,10 +132,11 @@ export const eventually = <E, R>(what: string, look: Effect.Effect<boolean, E, R
     Effect.map((it) => assert.isTrue(it, what))
   )
 
+/** A zombie only waits for its parent, which may be a busy init: it is dead. */
 export const isAlive = (pid: number): boolean => {
   try {
     process.kill(pid, 0)
-    return true
+    return !/\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, "latin1"))
   } catch {
     return false
   }
