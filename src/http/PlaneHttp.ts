@@ -67,7 +67,12 @@ export class PlaneHttp extends Context.Service<
 >()("valet/PlaneHttp") {
   static readonly layer: Layer.Layer<PlaneHttp, never, PlaneHttpDependencies> = Layer.effect(
     PlaneHttp,
-    Effect.suspend(() => make)
+    Effect.suspend(() => make(Layer.merge(plane, viewer)))
+  )
+  /** Without the page at `/api/docs`, whose viewer is imported when it is built: by a promise, on a real event loop. */
+  static readonly layerWithoutViewer: Layer.Layer<PlaneHttp, never, PlaneHttpDependencies> = Layer.effect(
+    PlaneHttp,
+    Effect.suspend(() => make(plane))
   )
 }
 
@@ -77,14 +82,14 @@ const api = HttpApiBuilder.layer(Api, { openapiPath: "/api/openapi.json" }).pipe
 )
 
 /** The viewer comes with the page; its fonts would come from elsewhere, and are left out. */
-const documents = HttpApiScalar.layer(Api, {
+const viewer = HttpApiScalar.layer(Api, {
   path: "/api/docs",
   scalar: { withDefaultFonts: false }
 })
 
 const home = HttpRouter.add("GET", "/", toResponse(dashboard))
 
-const plane = Layer.mergeAll(api, documents, routeReady, routeMetrics, home)
+const plane = Layer.mergeAll(api, routeReady, routeMetrics, home)
 
 const going = withHeaders(
   problem({
@@ -123,12 +128,12 @@ export const routerRequest = (request: HttpServerRequest.HttpServerRequest): Rou
   rawHeaders: rawHeaders(request)
 })
 
-const make = Effect.gen(function* () {
+const make = Effect.fnUntraced(function* (pages: typeof plane) {
   const router = yield* Router
   const services = yield* Effect.context<Projects | Plane | SecureRandom.SecureRandom>()
   const released = yield* Deferred.make<void>()
   const breaker = yield* Breaker.make
-  const routes = yield* HttpRouter.toHttpEffect(Layer.provide(plane, HttpServer.layerServices))
+  const routes = yield* HttpRouter.toHttpEffect(Layer.provide(pages, HttpServer.layerServices))
   const own = guarded(breaker.guard(routes, () => toResponse(overloaded)))
 
   const httpEffect = Effect.gen(function* () {

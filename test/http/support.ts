@@ -136,7 +136,7 @@ export const layerProjects = (world: World, more: Partial<Projects["Service"]> =
 export const layerConfig = (change: (config: PlaneConfigValue) => PlaneConfigValue = (config) => config) =>
   Layer.succeed(PlaneConfig, change({ ...testConfig, port: 0 }))
 
-export const layerFeed = (world: World) => Layer.succeed(ChangeFeed, { listening: Effect.sync(() => world.listening) })
+export const layerFeed = (world: World) => Layer.succeed(ChangeFeed, { listening: () => world.listening })
 
 export interface Setup {
   readonly config?: (config: PlaneConfigValue) => PlaneConfigValue

@@ -40,9 +40,8 @@ interface Entry {
 const capacity = 100_000
 const negativeCapacity = 10_000
 const negativeTtlMs = 2_000
-/** While the feed is down, and for as long as one look at it is believed. */
+/** While the feed is down. */
 const unwatchedTtlMs = 1_000
-const feedLookEveryMs = 250
 /** A read has the store's own limits; this one stands behind them. */
 const readLimitMs = 10_000
 
@@ -59,7 +58,6 @@ export const make = (
     const unknown = new GenerationalMap<Entry>(negativeCapacity)
     const reading = new Map<ProjectId, Deferred.Deferred<Route, StoreError>>()
     let heardFirst = false
-    let connectedAt = Number.NEGATIVE_INFINITY
 
     const drop = (projectId: ProjectId) => {
       known.delete(projectId)
@@ -84,24 +82,13 @@ export const make = (
       Effect.retry(Schedule.spaced(unwatchedTtlMs)),
       Effect.forkScoped
     )
-    yield* feed.listening.pipe(
-      Effect.tap((connected) =>
-        Effect.sync(() => {
-          if (connected && heardFirst) connectedAt = clock.currentTimeMillisUnsafe()
-        })
-      ),
-      Effect.catchCause((cause) => Effect.logError("route cache: state of the feed", cause)),
-      Effect.repeat(Schedule.spaced(feedLookEveryMs)),
-      Effect.forkScoped
-    )
-
-    const live = () => clock.currentTimeMillisUnsafe() - connectedAt < unwatchedTtlMs
+    const live = () => heardFirst && feed.listening()
 
     const cached = (projectId: string): Route | undefined => {
       const entry = known.get(projectId)
       if (entry !== undefined) {
         const now = clock.currentTimeMillisUnsafe()
-        const ttl = now - connectedAt < unwatchedTtlMs ? routeTtlMs : unwatchedTtlMs
+        const ttl = live() ? routeTtlMs : unwatchedTtlMs
         return now - entry.readAt < ttl ? entry.route : undefined
       }
       const missing = unknown.get(projectId)

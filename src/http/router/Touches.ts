@@ -4,7 +4,7 @@
  * is lost costs nothing but a sweep's question to a server, which knows better.
  */
 import * as Effect from "effect/Effect"
-import * as Schedule from "effect/Schedule"
+import * as Latch from "effect/Latch"
 import type * as Scope from "effect/Scope"
 import type { ProjectId } from "../../domain/ProjectId.ts"
 import { Projects } from "../../services/db/Projects.ts"
@@ -23,9 +23,11 @@ const shutdownLimitMs = 5_000
 export const make: Effect.Effect<Touches, never, Projects | Scope.Scope> = Effect.gen(function* () {
   const projects = yield* Projects
   let pending = new Set<ProjectId>()
+  const noted = Latch.makeUnsafe(false)
 
   const add = (projectId: ProjectId) => {
     if (pending.size < capacity) pending.add(projectId)
+    noted.openUnsafe()
   }
 
   const write = (batch: ReadonlyArray<ProjectId>) =>
@@ -56,9 +58,12 @@ export const make: Effect.Effect<Touches, never, Projects | Scope.Scope> = Effec
       Effect.catchCause((cause) => Effect.logWarning("touches at shutdown", cause))
     )
   )
-  yield* flush.pipe(
+  // An instance without traffic sets no timer.
+  yield* noted.await.pipe(
+    Effect.andThen(Effect.sleep(everyMs)),
+    Effect.andThen(Effect.suspend(() => Effect.andThen(noted.close, flush))),
     Effect.catchCause((cause) => Effect.logError("touches", cause)),
-    Effect.repeat(Schedule.spaced(everyMs)),
+    Effect.forever,
     Effect.forkScoped
   )
   return { add, flush }

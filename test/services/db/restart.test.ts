@@ -49,14 +49,14 @@ describe("a restart of the database", () => {
           Effect.forkScoped
         )
         assert.deepStrictEqual(yield* Queue.take(hints), { _tag: "Resync" })
-        assert.isTrue(yield* listening)
+        assert.isTrue(listening())
         yield* given.creating("red")
         assert.deepStrictEqual(yield* locks.withTaskLock(taskLocks.pool)(Effect.succeed(1)), Option.some(1))
         const red = { _tag: "Changed", projectId: given.projectId("red") } as const
         assert.deepStrictEqual(yield* Queue.take(hints), red)
 
         yield* first.stop
-        yield* eventually(Effect.map(listening, (is) => !is))
+        yield* eventually(Effect.sync(() => !listening()))
         const down = yield* Effect.flip(projects.find(given.projectId("red")))
         assert.strictEqual(down.reason, "Unavailable")
         const lost = yield* Effect.flip(locks.withTaskLock(taskLocks.pool)(Effect.succeed(1)))
@@ -65,7 +65,7 @@ describe("a restart of the database", () => {
         yield* start(first.port)
         assert.isTrue(Option.isSome(yield* projects.find(given.projectId("red"))))
         assert.deepStrictEqual(yield* Queue.take(hints), { _tag: "Resync" })
-        assert.isTrue(yield* listening)
+        assert.isTrue(listening())
         yield* projects.expireWake(given.projectId("unknown"))
         yield* given.creating("blue")
         const blue = { _tag: "Changed", projectId: given.projectId("blue") } as const

@@ -98,5 +98,5 @@ export const makeListener = Effect.fnUntraced(function* (direct: PgConnection.Co
     })
   )
 
-  return { changes, listening: Ref.get(listening) }
+  return { changes, listening: () => Ref.getUnsafe(listening) }
 })
