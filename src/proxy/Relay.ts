@@ -1,15 +1,28 @@
 /** Streams the body of an answer, whose head is written, to the one who asked. */
 import * as Effect from "effect/Effect"
 import type { IncomingMessage, ServerResponse } from "node:http"
-import { pipeline } from "node:stream"
 import * as Headers from "./Headers.ts"
+
+/** Where only the end of the connection ends the body, an ordinary end would make a part look like the whole. */
+const cut = (from: IncomingMessage, to: ServerResponse) => {
+  if (to.chunkedEncoding || from.headers["content-length"] !== undefined) to.destroy()
+  else to.socket?.resetAndDestroy()
+}
 
 /** Ends with the body, or when either side is gone: then both are, so that a cut answer is never taken for a whole one. */
 export const relay = (from: IncomingMessage, to: ServerResponse): Effect.Effect<void> =>
   Effect.callback((resume) => {
-    // The first byte of a stream of events may be minutes away; its head is not.
-    to.flushHeaders()
-    // Before the pipeline's own listener, which ends the answer: trailers go before its end.
+    const gone = () => {
+      from.destroy()
+      resume(Effect.void)
+    }
+    if (to.destroyed) return gone()
+    if (from.destroyed && !from.complete) {
+      cut(from, to)
+      return gone()
+    }
+    // The first byte of a stream of events may be minutes away; its head is not. One that is there already goes with it.
+    if (from.readableLength === 0 && !from.complete) to.flushHeaders()
     from.once("end", () => {
       const trailers = Headers.trailers(from.rawTrailers)
       try {
@@ -17,8 +30,13 @@ export const relay = (from: IncomingMessage, to: ServerResponse): Effect.Effect<
       } catch {
         // Trailers that can't be written are left out: the head is sent, there is no way to report them.
       }
+      to.end()
     })
-    pipeline(from, to, () => resume(Effect.void))
+    from.once("close", () => {
+      if (!from.complete) cut(from, to)
+    })
+    to.once("close", gone)
+    from.pipe(to, { end: false })
     return Effect.sync(() => {
       from.destroy()
       to.destroy()

@@ -12,6 +12,12 @@ import type { Flat } from "./Headers.ts"
 export class NotConnected extends Schema.TaggedError<NotConnected>()("NotConnected", { detail: Schema.String }) {}
 /** The connection ended before an answer. `stale`: it had been kept from an earlier request, and was closed meanwhile. */
 export class Broken extends Schema.TaggedError<Broken>()("Broken", { detail: Schema.String, stale: Schema.Boolean }) {}
+/** Given up. */
+export class TimedOut extends Schema.TaggedError<TimedOut>()("TimedOut", {}) {
+  override get message() {
+    return "not in time"
+  }
+}
 /** Node refuses to write the request down. */
 export class Unsendable extends Schema.TaggedError<Unsendable>()("Unsendable", { detail: Schema.String }) {}
 
@@ -42,27 +48,34 @@ export interface Connection {
   readonly continued: Effect.Effect<void>
 }
 
+/** A connection that may not stand yet. */
+export interface Opening {
+  readonly request: http.ClientRequest
+  readonly connected: Effect.Effect<void, NotConnected | TimedOut>
+  readonly answer: Effect.Effect<Answer, Broken | TimedOut>
+  /** Whoever waits for the connection or the answer waits no longer. */
+  readonly giveUp: () => void
+}
+
 const reason = (error: Error) => ("code" in error ? `${String(error.code)}: ${error.message}` : error.message)
 
 /** An upgraded connection outlives the request, and its ends close one by one; so it is never pooled. */
 const halfOpen = ({ host, port }: Target) =>
-  net.connect({ host, port, allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: 30_000 })
+  net.connect({ host, port, allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: keepAliveMs })
+/** Of silence, until the system asks whether the peer is still there. */
+const keepAliveMs = 30_000
 
 /**
- * Connects; the request and its connection end with the scope, unless the answer was read to its end. `agent` keeps
- * connections for requests that may be sent twice; without one the connection is the request's own.
+ * Begins to connect; the request and its connection end with the scope, unless the answer was read to its end. `agent`
+ * keeps connections for requests that may be sent twice; without one the connection is the request's own.
  */
-export const connect = (
-  target: Target,
-  agent: http.Agent | false
-): Effect.Effect<Connection, NotConnected | Unsendable, Scope.Scope> =>
-  Effect.gen(function* () {
-    const connected = Deferred.makeUnsafe<void, NotConnected>()
-    const continued = Deferred.makeUnsafe<void>()
-    const answer = Deferred.makeUnsafe<Answer, Broken>()
+export const open = (target: Target, agent: http.Agent | false): Effect.Effect<Opening, Unsendable, Scope.Scope> =>
+  Effect.suspend(() => {
+    const connected = Deferred.makeUnsafe<void, NotConnected | TimedOut>()
+    const answer = Deferred.makeUnsafe<Answer, Broken | TimedOut>()
     let upgraded: net.Socket | undefined
     const start = () => {
-      const { host, port, method, path, headers, upgrade } = target
+      const { headers, host, method, path, port, upgrade } = target
       const request = http.request({
         host,
         port,
@@ -75,6 +88,8 @@ export const connect = (
       })
       const succeed = (value: Answer) => Deferred.doneUnsafe(answer, Exit.succeed(value))
       const fail = (detail: string) => {
+        // Also the end of each answered request comes by here, and an error costs its stack.
+        if (Deferred.isDoneUnsafe(answer)) return
         Deferred.doneUnsafe(connected, Exit.fail(new NotConnected({ detail })))
         Deferred.doneUnsafe(answer, Exit.fail(new Broken({ detail, stale: request.reusedSocket })))
       }
@@ -83,7 +98,6 @@ export const connect = (
         if (socket.connecting) socket.once("connect", ready)
         else ready()
       })
-      request.on("continue", () => Deferred.doneUnsafe(continued, Exit.void))
       request.on("response", (response) => {
         response.on("error", () => {})
         succeed({ _tag: "Response", response })
@@ -98,16 +112,38 @@ export const connect = (
       request.on("close", () => fail("connection closed before an answer"))
       return request
     }
-    const request = yield* Effect.acquireRelease(
+    return Effect.acquireRelease(
       Effect.try({ try: start, catch: (cause) => new Unsendable({ detail: String(cause) }) }),
       (request) =>
         Effect.sync(() => {
           request.destroy()
           upgraded?.destroy()
         })
+    ).pipe(
+      Effect.map((request) => ({
+        request,
+        connected: Deferred.await(connected),
+        answer: Deferred.await(answer),
+        giveUp: () => {
+          Deferred.doneUnsafe(connected, Exit.fail(new TimedOut()))
+          Deferred.doneUnsafe(answer, Exit.fail(new TimedOut()))
+        }
+      }))
     )
-    yield* Deferred.await(connected)
-    return { request, answer: Deferred.await(answer), continued: Deferred.await(continued) }
+  })
+
+/** As `open`, once the connection stands. */
+export const connect = (
+  target: Target,
+  agent: http.Agent | false
+): Effect.Effect<Connection, NotConnected | Unsendable, Scope.Scope> =>
+  Effect.gen(function* () {
+    const { answer, connected, request } = yield* open(target, agent)
+    const continued = Deferred.makeUnsafe<void>()
+    request.on("continue", () => Deferred.doneUnsafe(continued, Exit.void))
+    // Nobody here gives up.
+    yield* Effect.catchTag(connected, "TimedOut", Effect.die)
+    return { request, answer: Effect.catchTag(answer, "TimedOut", Effect.die), continued: Deferred.await(continued) }
   })
 
 /** The answer's body where it is at most `limitBytes`; a longer one ends the connection. Frees the connection for reuse. */
