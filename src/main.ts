@@ -6,7 +6,7 @@ import { valet } from "./cli/Commands.ts"
 import { runMain } from "./cli/RunMain.ts"
 import { version } from "./cli/Version.ts"
 
-const servers = new Set(["serve", "dev", "project-server"])
+const servers = new Set(["serve", "dev", "project-server", "orchestrator"])
 
 runMain(Effect.provide(Command.run(valet, { version }), NodeServices.layer), {
   name: "valet",

@@ -4,6 +4,7 @@ import { demoCommand } from "./Demo.ts"
 import { devCommand } from "./Dev.ts"
 import { doctorCommand } from "./Doctor.ts"
 import { migrateCommand } from "./Migrate.ts"
+import { orchestratorCommand } from "./Orchestrator.ts"
 import { projectServerCommand } from "./ProjectServer.ts"
 import { projectsCommand } from "./Projects.ts"
 import { serveCommand } from "./Serve.ts"
@@ -16,6 +17,7 @@ export const valet = Command.make("valet").pipe(
     devCommand,
     demoCommand,
     serveCommand,
+    orchestratorCommand,
     projectServerCommand,
     projectsCommand,
     statusCommand,

@@ -142,7 +142,9 @@ const make = Effect.gen(function* () {
       id,
       folder,
       command: command ?? config.command,
-      cwd: cwd === undefined ? folder : yield* workingFolder(id, folder, cwd),
+      // The common command's own paths are meant from where the orchestrator was started.
+      cwd:
+        cwd !== undefined ? yield* workingFolder(id, folder, cwd) : command === undefined ? path.resolve(".") : folder,
       env: { ...env, PROJECT_ID: id, DATA_DIR: folder, DATABASE_PATH: path.join(folder, "project.db") },
       idleTimeoutMs:
         idle_timeout === undefined ? config.idleTimeoutMs : (ProjectFile.idleMs(idle_timeout) ?? config.idleTimeoutMs),

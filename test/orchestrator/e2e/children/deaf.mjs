@@ -1,0 +1,3 @@
+// Never listens.
+console.log("I will not listen")
+setInterval(() => {}, 1000)

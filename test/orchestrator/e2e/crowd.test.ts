@@ -1,0 +1,53 @@
+/** Many at once: on one cold project, and on more projects than may run. */
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as NodeServices from "@effect/platform-node/NodeServices"
+import * as Documents from "../../../src/client/Documents.ts"
+import { ask } from "../../e2e/Platform.ts"
+import { orchestrator, temporaryFolder } from "./Running.ts"
+
+describe("a crowd", () => {
+  it.live("of 100 on one cold project causes one spawn, and all are served", () =>
+    Effect.gen(function* () {
+      const running = yield* orchestrator(yield* temporaryFolder, [])
+      const url = `${running.url.replace("http", "ws")}/projects/alpha/ws`
+      const versions = yield* Effect.forEach(
+        Array.from({ length: 100 }, (_, i) => i),
+        (i) => Effect.scoped(Effect.flatMap(Documents.connect(url), (documents) => documents.put(`k${i}`, i))),
+        { concurrency: "unbounded" }
+      )
+      assert.deepStrictEqual(
+        versions,
+        Array.from({ length: 100 }, () => 1)
+      )
+      const { totals } = yield* running.status
+      assert.strictEqual(totals.spawns, 1)
+      const keys = yield* ask(running.url, { path: "/projects/alpha/documents?limit=1000" })
+      assert.strictEqual(keys.body.match(/"k\d+"/g)?.length, 100)
+    }).pipe(Effect.scoped, Effect.provide(NodeServices.layer))
+  )
+
+  it.live("over 200 projects of which 20 may run: every request is served, and never more than 20 servers run", () =>
+    Effect.gen(function* () {
+      const running = yield* orchestrator(yield* temporaryFolder, ["--max-servers", "20", "--", "node", "examples/notes-server.mjs"])
+      let most = 0
+      const answers = yield* Effect.forEach(
+        Array.from({ length: 400 }, (_, i) => `p${i % 200}`),
+        (id, i) =>
+          Effect.gen(function* () {
+            if (i % 20 === 0) most = Math.max(most, (yield* running.status).totals.servers)
+            return yield* ask(running.url, { path: `/projects/${id}/` })
+          }),
+        { concurrency: 8 }
+      )
+      assert.deepStrictEqual(
+        answers.filter(({ status, body }) => status !== 200 || body !== "[]"),
+        []
+      )
+      assert.isAtMost(most, 20)
+      const { totals } = yield* running.status
+      assert.isAtLeast(totals.evictions, 180)
+      assert.isAtMost(totals.servers, 20)
+    }).pipe(Effect.scoped, Effect.provide(NodeServices.layer))
+  )
+})
