@@ -99,31 +99,32 @@ export const havingInEnvironment = Effect.fnUntraced(function* (entry: string) {
   return yield* Effect.filter(rows, ({ pid }) => hasInEnvironment(pid, entry), { concurrency: 8 })
 })
 
+type Sent = "sent" | "nobody" | "refused"
+
+const send = (pid: number, signal: NodeJS.Signals | 0): Sent => {
+  // 0, -1: everybody. No process that is ours to signal has such a number.
+  if (Math.abs(pid) <= 1) return "nobody"
+  try {
+    process.kill(pid, signal)
+    return "sent"
+  } catch (error) {
+    return error instanceof Error && "code" in error && error.code === "EPERM" ? "refused" : "nobody"
+  }
+}
+
 /** False where nobody is left to get it. */
 export const signalGroup = (group: number, signal: NodeJS.Signals | 0): Effect.Effect<boolean> =>
-  Effect.sync(() => {
-    try {
-      process.kill(-group, signal)
-      return true
-    } catch {
-      return false
-    }
-  })
+  Effect.sync(() => send(-group, signal) === "sent")
+
+export const signalProcess = (pid: number, signal: NodeJS.Signals): Effect.Effect<boolean> =>
+  Effect.sync(() => send(pid, signal) === "sent")
 
 /** Nobody is left in it but zombies, which only wait for a parent that does not look. */
 export const isGroupGone = (group: number): Effect.Effect<boolean> =>
   Effect.gen(function* () {
-    if (!(yield* signalGroup(group, 0))) return true
+    const sent = send(-group, 0)
+    if (sent === "nobody") return true
     const rows = yield* processes
-    return rows !== null && !rows.some((row) => row.group === group)
-  })
-
-export const signalProcess = (pid: number, signal: NodeJS.Signals): Effect.Effect<boolean> =>
-  Effect.sync(() => {
-    try {
-      process.kill(pid, signal)
-      return true
-    } catch {
-      return false
-    }
+    // Without `/proc`, on macOS, a group that may not be signalled consists of zombies.
+    return rows === null ? sent === "refused" : !rows.some((row) => row.group === group)
   })

@@ -16,23 +16,20 @@ export const idleMs = (value: number | string): number | undefined =>
 
 const noNul = Schema.makeFilter((text: string) => (text.includes("\0") ? "must not hold a NUL character" : undefined))
 
-const Command = Schema.Array(Schema.String.check(noNul))
-  .check(Schema.makeFilter((words) => (words[0] === undefined || words[0] === "" ? "must name a program" : undefined)))
-  .annotate({ message: 'must be an array of program and arguments, such as ["node", "server.js"]' })
+const Command = Schema.Array(Schema.String.check(noNul)).check(
+  Schema.makeFilter((words) => (words[0] === undefined || words[0] === "" ? "must name a program" : undefined))
+)
 
 /** What the orchestrator sets itself. */
 const isOurs = (name: string) =>
   ["PORT", "PROJECT_ID", "DATA_DIR", "DATABASE_PATH", "VALET_ORCHESTRATOR"].includes(name) ||
   name.startsWith("VALET_KEEP_AWAKE")
 
-const Environment = Schema.Record(Schema.String, Schema.String.check(noNul)).check(
-  Schema.makeFilter((env) =>
-    Object.keys(env).flatMap((name) => {
-      if (isOurs(name)) return { path: [name], issue: "is set by the orchestrator" }
-      return /^[A-Za-z_][A-Za-z0-9_]*$/.test(name) ? [] : { path: [name], issue: "is no name of a variable" }
-    })
-  )
-)
+const isVariable = (name: string) => /^[A-Za-z_][A-Za-z0-9_]*$/.test(name)
+
+const VariableName = Schema.String.check(Schema.makeFilter((name) => isVariable(name) && !isOurs(name)))
+
+const Environment = Schema.Record(VariableName, Schema.String.check(noNul))
 
 const IdleTimeout = Schema.Union([Schema.Int, Schema.String])
   .annotate({ message: 'must be whole seconds, 0 for never, or a duration such as "10m"' })
@@ -74,18 +71,39 @@ export const ProjectFile = Schema.Struct({
 export type ProjectFile = typeof ProjectFile.Type
 
 const decode = Schema.decodeUnknownResult(ProjectFile, { errors: "all", onExcessProperty: "error" })
-const issuesOf = SchemaIssue.makeFormatterStandardSchemaV1()
-
-const fieldOf = (path: ReadonlyArray<PropertyKey | { readonly key: PropertyKey }> | undefined) =>
-  (path ?? []).map((segment) => String(typeof segment === "object" ? segment.key : segment)).join(".")
-
 const parseJson = Schema.decodeUnknownResult(Schema.fromJsonString(Schema.Unknown))
 
-/** The file, or all of its problems in words. */
+const notKnown = "is not known"
+const issuesOf = SchemaIssue.makeFormatterStandardSchemaV1({
+  leafHook: (issue) => (issue._tag === "UnexpectedKey" ? notKnown : SchemaIssue.defaultLeafHook(issue))
+})
+
+/** Of a field, whose path holds no blanks but in names that are refused. */
+const inWords = (path: ReadonlyArray<string>, message: string): string => {
+  const [field = "", name = ""] = path
+  if (message !== notKnown) {
+    const article = /^Expected [ao]/.test(message) && !/^Expected an? /.test(message) ? "an " : ""
+    return message.replace(/^Expected (string|number)/, "must be a $1").replace(/^Expected /, `must be ${article}`)
+  }
+  if (field !== "env") return `is not known: there are ${Object.keys(ProjectFile.fields).join(", ")}`
+  return isOurs(name) ? "is set by the orchestrator" : "is no name of a variable"
+}
+
+/** No shell takes a command apart; what it would have to be is shown. */
+const asArray = (json: unknown): string | undefined => {
+  if (typeof json !== "object" || json === null || !("command" in json) || typeof json.command !== "string") return
+  return `must be an array: ${JSON.stringify(json.command.split(" ").filter((word) => word !== ""))}`
+}
+
+/** The file, or all of its problems in words, each beginning with its field. */
 export const parse = (text: string): Result.Result<ProjectFile, ReadonlyArray<string>> => {
   const json = parseJson(text)
-  if (Result.isFailure(json)) return Result.fail(["is not JSON"])
+  if (Result.isFailure(json)) return Result.fail(["it is not JSON"])
   return Result.mapError(decode(json.success), ({ issue }) =>
-    issuesOf(issue).issues.map(({ message, path }) => `${fieldOf(path)} ${message}`.trim())
+    issuesOf(issue).issues.map(({ message, path = [] }) => {
+      const keys = path.map((segment) => String(typeof segment === "object" ? segment.key : segment))
+      const words = keys.join() === "command" ? asArray(json.success) : undefined
+      return `${keys.length === 0 ? "it" : keys.join(".")} ${words ?? inWords(keys, message)}`
+    })
   )
 }
