@@ -85,7 +85,7 @@ describe("valet orchestrator", () => {
       const running = yield* orchestrator(dataDir, [])
       const second = yield* Effect.exit(orchestrator(dataDir, []))
       assert.isTrue(Exit.isFailure(second))
-      assert.include(String(second), `is in use by process ${running.pid}`)
+      assert.include(String(second), `in use by an orchestrator, process ${running.pid}: stop it`)
     }).pipe(Effect.scoped, Effect.provide(NodeServices.layer))
   )
 })
