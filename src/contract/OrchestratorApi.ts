@@ -21,8 +21,8 @@ export type ProjectView = typeof ProjectView.Type
 export const ProjectList = Schema.Struct({ projects: Schema.Array(ProjectView) })
 export type ProjectList = typeof ProjectList.Type
 
-/** Seconds, as everywhere in the API: from what a test may want to the longest that a timer can be. */
-const IdleSeconds = Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 2_000_000 }))
+/** As `valet.json` takes it: at most 365 days; 0: it is never stopped for idleness. */
+const IdleSeconds = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 365 * 86_400 }))
 
 /** Null: the orchestrator's own idle time. */
 export const ProjectChange = Schema.Struct({ idle_timeout: Schema.NullOr(IdleSeconds) })

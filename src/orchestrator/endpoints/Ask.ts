@@ -10,7 +10,6 @@ import * as Semaphore from "effect/Semaphore"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as ProjectId from "../../domain/ProjectId.ts"
 import { json } from "../../http/Answer.ts"
-import { hostKind, normalDomain } from "../../http/router/Target.ts"
 import { OrchestratorConfig } from "../OrchestratorConfig.ts"
 import { ProjectFolders } from "../ProjectFolders.ts"
 import * as Access from "./Access.ts"
@@ -38,17 +37,13 @@ const Domain = Schema.Struct({
 
 export const make = Effect.gen(function* () {
   const folders = yield* ProjectFolders
-  const config = yield* OrchestratorConfig
-  const domain = normalDomain(config.domain)
+  const { domain } = yield* OrchestratorConfig
   const looks = yield* Semaphore.make(maxLooks)
 
   const isServed = (name: string): Effect.Effect<boolean> => {
     if (name === domain) return Effect.succeed(true)
-    const kind = hostKind(name, domain)
-    if (kind._tag === "Bad") return Effect.succeed(false)
-    if (kind._tag === "Bare") return Effect.map(folders.ofHost(name), (id) => id !== undefined)
-    const id = ProjectId.parse(kind.label)
-    return id === undefined ? Effect.succeed(false) : folders.serves(id)
+    const id = name.endsWith(`.${domain}`) ? ProjectId.parse(name.slice(0, -domain.length - 1)) : undefined
+    return id === undefined ? Effect.map(folders.ofHost(name), (listed) => listed !== undefined) : folders.serves(id)
   }
   const known = yield* Cache.makeWith(
     (name: string) =>

@@ -5,9 +5,9 @@
 import { page } from "../../http/dashboard/Html.ts"
 
 const style = `
-:root{color-scheme:light dark;--line:color-mix(in srgb,currentColor 18%,transparent);--soft:color-mix(in srgb,currentColor 62%,transparent)}
+:root{color-scheme:light dark;--line:color-mix(in srgb,CanvasText 18%,transparent);--soft:color-mix(in srgb,CanvasText 62%,transparent)}
 *{box-sizing:border-box}
-body{font:15px/1.5 system-ui,sans-serif;margin:0 auto;max-width:80rem;padding:1.5rem}
+body{font:15px/1.5 system-ui,sans-serif;margin:0 auto;max-width:100rem;padding:1.5rem}
 header{display:flex;align-items:baseline;gap:1rem;flex-wrap:wrap;margin-bottom:1rem}
 h1{font-size:1.25rem;margin:0}
 #note{color:var(--soft);margin-left:auto}
@@ -24,7 +24,8 @@ dd{margin:0;font-size:1.25rem;font-variant-numeric:tabular-nums}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th,td{text-align:left;padding:.35rem .6rem;border-bottom:1px solid var(--line);vertical-align:top;white-space:nowrap}
 th{font-weight:500;color:var(--soft);font-size:.8rem}
-td.wide{white-space:normal;min-width:14rem}
+th:first-child,td:first-child{position:sticky;left:0;background:Canvas}
+td.wide{white-space:normal;min-width:10rem}
 pre{font-size:.8rem;margin:.25rem 0 0;white-space:pre-wrap;overflow-wrap:anywhere;max-height:20rem;overflow-y:auto}
 summary{cursor:pointer;color:var(--soft)}
 .running{color:#1e8449}.starting,.stopping{color:#b9770e}.backoff,.failed,.bad,#note.bad{color:#c0392b}

@@ -121,15 +121,25 @@ describe("GET /ask", () => {
       world.local = false
       world.served.add("apple")
       world.hosts.set("fruit.example", id("melon"))
-      for (const domain of ["apple.apps.example", "APPLE.Apps.Example", "fruit.example", "apps.example"]) {
+      world.hosts.set("two.labels.apps.example", id("melon"))
+      world.hosts.set("www.apps.example", id("melon"))
+      for (const domain of [
+        "apple.apps.example",
+        "APPLE.Apps.Example",
+        "fruit.example",
+        "two.labels.apps.example",
+        "www.apps.example",
+        "apps.example"
+      ]) {
         assert.strictEqual((yield* call(`/ask?domain=${domain}`)).status, 200, domain)
       }
       for (const domain of [
         "melon.apps.example",
         "x.apple.apps.example",
         "apple.apps.example.evil.example",
-        "www.apps.example",
+        "api.apps.example",
         "other.example",
+        "127.0.0.1",
         "localhost"
       ]) {
         const reply = yield* call(`/ask?domain=${domain}`)

@@ -55,10 +55,13 @@ describe("the API for projects", () => {
       const set = yield* post("/api/projects/apple", idle, {}, "PATCH")
       assert.strictEqual(set.status, 200)
       assert.deepStrictEqual(decodeSettings(set.text), { project_id: id("apple"), idle_timeout: 30 })
+      assert.strictEqual((yield* post("/api/projects/apple", `{"idle_timeout":0}`, {}, "PATCH")).status, 200)
       const removed = yield* post("/api/projects/apple", `{"idle_timeout":null}`, {}, "PATCH")
       assert.isNull(decodeSettings(removed.text).idle_timeout)
       assert.deepStrictEqual(world.calls, [
         "setIdleTimeout apple 30000",
+        "reload apple",
+        "setIdleTimeout apple 0",
         "reload apple",
         "setIdleTimeout apple null",
         "reload apple"
@@ -75,7 +78,6 @@ describe("the API for projects", () => {
         "null",
         "[]",
         "{}",
-        `{"idle_timeout":0}`,
         `{"idle_timeout":-1}`,
         `{"idle_timeout":1.5}`,
         `{"idle_timeout":"30"}`,
@@ -107,6 +109,8 @@ describe("the API for projects", () => {
       const declared = yield* post("/api/projects/apple", huge, { "content-length": String(huge.length) }, "PATCH")
       assert.strictEqual(declared.status, 413)
       assert.strictEqual(codeOf(declared), problemOf("payload_too_large"))
+      // Also where nobody would read it.
+      assert.strictEqual((yield* post("/api/projects/apple/wake", huge)).status, 413)
       const chunked = yield* call("/api/projects/apple", { method: "PATCH", headers: type, body: [huge] })
       assert.strictEqual(chunked.status, 413)
       const just = JSON.stringify({ idle_timeout: 30 }).padEnd(16 * 1024)
@@ -335,8 +339,13 @@ describe("hostile requests", () => {
         assert.deepStrictEqual(world.calls, [])
         const own = { origin: `http://${host}`, host }
         assert.strictEqual((yield* post("/api/projects/apple/sleep", undefined, own)).status, 204)
-        const behindTls = { origin: "https://valet.example", host: "valet.example" }
-        assert.strictEqual((yield* post("/api/projects/apple/sleep", undefined, behindTls)).status, 204)
+        for (const [origin, host] of [
+          ["https://valet.example", "valet.example"],
+          ["https://valet.example", "valet.example:443"],
+          ["http://valet.example", "valet.example:80"]
+        ] as const) {
+          assert.strictEqual((yield* post("/api/projects/apple/sleep", undefined, { origin, host })).status, 204, host)
+        }
       })
   )
 })
