@@ -13,6 +13,8 @@ import { valet } from "../src/cli/Commands.ts"
 import { renderVariableTable } from "../src/config/VariableTable.ts"
 import { Api } from "../src/contract/Api.ts"
 import { unavailableCodes } from "../src/contract/Problems.ts"
+import { defaults } from "../src/orchestrator/OrchestratorConfig.ts"
+import { ProjectFile } from "../src/orchestrator/folders/ProjectFile.ts"
 import { eventKinds } from "../src/domain/Event.ts"
 import { loopNames } from "../src/programs/background/Signals.ts"
 import { taskLocks } from "../src/services/locks/Locks.ts"
@@ -106,6 +108,46 @@ describe("operations", () => {
     const names = new Set([...sources.matchAll(/"(valet_\w+)"/g)].map(([, name = ""]) => name))
     assert.isAbove(names.size, 10)
     for (const name of names) assert.match(operations, new RegExp(`\`${name}[\`{]`))
+  })
+})
+
+describe("the orchestrator's page", () => {
+  const page = read("docs/orchestrator.md")
+
+  it("names every endpoint, every metric and every field of valet.json", () => {
+    const sources = readdirSync(join(root, "src/orchestrator/endpoints")).map((name) =>
+      read(`src/orchestrator/endpoints/${name}`)
+    )
+    const metrics = new Set(
+      sources.flatMap((text) => [...text.matchAll(/"(valet_orchestrator_\w+)"/g)].map(([, it]) => it))
+    )
+    assert.isAbove(metrics.size, 10)
+    for (const name of metrics) assert.include(page, `\`${name}\``)
+    const paths = [read("src/orchestrator/OwnEndpoints.ts"), ...sources].flatMap((text) =>
+      [...text.matchAll(/\bpath: "(\/[^"]+)"/g)].map(([, it = ""]) => it)
+    )
+    assert.isAtLeast(paths.length, 10)
+    for (const path of paths) assert.include(page, path)
+    for (const field of Object.keys(ProjectFile.fields)) assert.include(page, `\`${field}\``)
+  })
+
+  it("and README show the defaults and the files as they are", () => {
+    const row = readme.split("\n").find((line) => line.startsWith("| `orchestrator ")) ?? ""
+    const { port, host, domain, dataDir, healthPath, maxServers, warmServers, spawnsPerMinute } = defaults
+    for (const shown of [
+      ...[`--port ${port}`, `--host ${host}`, `--domain ${domain}`, `--data-dir ${dataDir}`],
+      ...[`--idle-timeout ${defaults.idleTimeoutMs / 1000}`, `--stop-grace ${defaults.stopGraceMs / 1000}`],
+      ...[`--health-check-interval ${defaults.healthCheckIntervalMs / 1000}`, `--health-path ${healthPath}`],
+      ...[
+        `--spawn-timeout ${defaults.spawnTimeoutMs / 1000}`,
+        `--response-timeout ${defaults.responseTimeoutMs / 1000}`
+      ],
+      ...[`--max-servers ${maxServers}`, `--warm-servers ${warmServers}`, `--spawn-rate ${spawnsPerMinute}`]
+    ]) {
+      assert.include(row, `\`${shown}\``)
+    }
+    for (const name of ["valet.service", "Caddyfile", "nginx.conf"])
+      assert.include(readme, read(`examples/vps/${name}`))
   })
 })
 

@@ -244,7 +244,8 @@ const commandLine = {
     "VALET_URL",
     "http://127.0.0.1:7000",
     "Control plane that `valet projects` and `valet status` talk to; their bearer is CONTROL_PLANE_SECRET."
-  )
+  ),
+  adminToken: elsewhere("VALET_ADMIN_TOKEN", null, "Of `valet orchestrator`; without one it makes its own and keeps it.")
 }
 
 const projectLabel = Variable.pattern("a project id", /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/)
