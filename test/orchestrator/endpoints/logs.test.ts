@@ -1,4 +1,4 @@
-import { mkdirSync, renameSync, symlinkSync, truncateSync, writeFileSync } from "node:fs"
+import { linkSync, mkdirSync, renameSync, symlinkSync, truncateSync, writeFileSync } from "node:fs"
 import { spawnSync } from "node:child_process"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
@@ -93,6 +93,16 @@ describe("logs", () => {
       assert.strictEqual((yield* call(`${path}?lines=2`)).text, numbered(12, 13))
       renameSync(logPath(world, "apple.log"), logPath(world, "apple.log.1"))
       assert.strictEqual((yield* call(path)).text, `11\n${numbered(12, 13)}`)
+    })
+  )
+
+  it.live("a file that is rotated while it is read is not told twice", () =>
+    Effect.gen(function* () {
+      const { world, call } = yield* serve
+      write(world, numbered(1, 3))
+      // What a rotation between the two openings looks like: both names are one file.
+      linkSync(logPath(world, "apple.log"), logPath(world, "apple.log.1"))
+      assert.strictEqual((yield* call(path)).text, numbered(1, 3))
     })
   )
 
