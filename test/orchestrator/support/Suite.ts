@@ -27,7 +27,7 @@ export const suite = (
           const { log, port, running } = yield* Subject
           yield* atRest
           assert.isTrue(yield* running)
-          assert.notMatch(yield* log, /request failed|unhandled|Error: /i)
+          assert.notMatch(yield* log, /request failed|unhandled|uncaught| ERROR |^\s+at /m)
           const client = yield* dial(port)
           client.send("GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
           const { text } = yield* client.over
