@@ -37,7 +37,7 @@ const probeMs = 5_000
 export const exitText = ({ code, signal }: ServerExit): string =>
   signal === null ? `it ended with code ${code}` : `it was ended by ${signal}`
 
-const stateText = (probe: Probe | undefined): string =>
+export const stateText = (probe: Probe | undefined): string =>
   probe?._tag === "Unhealthy" ? `its health path ${probe.detail}` : "nobody accepts on its port"
 
 /** For longer than `withinMs` by what it takes to read its output. The process is left as it is, also where this fails. */

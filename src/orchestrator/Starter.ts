@@ -38,7 +38,7 @@ export class Starter extends Context.Service<
   Starter,
   {
     /**
-     * Ready to be connected to, within the spawn timeout (twice that where a warm server was claimed in vain before);
+     * Ready to be connected to, within the spawn timeout, and a third of it more where a warm server was claimed in vain;
      * whatever was started is gone when this fails or is interrupted. `env` is added to the plan's; a warm server has
      * its own. The process ends with the scope.
      */

@@ -149,9 +149,9 @@ describe("warm servers", () => {
 describe("a claim that fails", () => {
   const cases = {
     "because it is refused": { answer: "refused", withinMs: 200 },
-    "because it is never answered": { answer: "silent", withinMs: 30_200 },
+    "because it is never answered": { answer: "silent", withinMs: 10_200 },
     "because the server says that it is another project's": { answer: 0, says: "blue", withinMs: 200 },
-    "because it is not healthy afterwards": { answer: 0, health: "unhealthy", withinMs: 30_300 }
+    "because it is not healthy afterwards": { answer: 0, health: "unhealthy", withinMs: 10_300 }
   } as const
   for (const [title, { answer, withinMs, ...more }] of Object.entries(cases)) {
     it.effect(`${title} ends that server for good, before another one is launched`, () =>

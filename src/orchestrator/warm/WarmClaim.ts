@@ -10,7 +10,7 @@ import * as Stream from "effect/Stream"
 import * as HttpClient from "effect/http/HttpClient"
 import type * as HttpClientError from "effect/http/HttpClientError"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
-import * as Protocol from "../contract/MachineProtocol.ts"
+import * as Protocol from "../../contract/MachineProtocol.ts"
 
 export class ClaimFailed extends Schema.TaggedError<ClaimFailed>()("ClaimFailed", { detail: Schema.String }) {
   override get message() {

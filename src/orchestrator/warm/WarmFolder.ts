@@ -18,9 +18,9 @@ import * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
 import type * as PlatformError from "effect/PlatformError"
 import type * as Scope from "effect/Scope"
-import { codeOf } from "../project-server/Disk.ts"
-import { stateFileName } from "../project-server/StateFile.ts"
-import { OrchestratorFolder } from "./OrchestratorFolder.ts"
+import { codeOf } from "../../project-server/Disk.ts"
+import { stateFileName } from "../../project-server/StateFile.ts"
+import { OrchestratorFolder } from "../OrchestratorFolder.ts"
 import { ClaimFailed } from "./WarmClaim.ts"
 
 export interface WarmFolder {
