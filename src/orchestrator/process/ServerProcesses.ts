@@ -50,8 +50,9 @@ export const make = Effect.gen(function* () {
     if (!(yield* Effect.orElseSucceed(fs.exists(launch.cwd), () => false))) {
       return yield* new LaunchError({ detail: `its folder ${launch.cwd} is not there` })
     }
+    if (name === "") return yield* new LaunchError({ detail: "its command names no program" })
     const program = yield* findProgram(name, launch.cwd, env["PATH"] ?? "")
-    if (program === undefined) return yield* new LaunchError({ detail: `${name} is no program that is found` })
+    if (program === undefined) return yield* new LaunchError({ detail: `${name} is not found, or is no program` })
 
     const marks: Array<ProcessMark> = []
     yield* Effect.addFinalizer(() =>
