@@ -7,8 +7,9 @@ const preference = (accept: string, type: string): number => {
     const [name = "", ...parameters] = range.split(";").map((part) => part.trim())
     const specificity = [`*/*`, `${kind}/*`, type].indexOf(name)
     const stated = parameters.find((parameter) => parameter.startsWith("q="))
+    // A quality that is no number compares as neither more nor less: JSON.
     const quality = stated === undefined ? 1 : Number(stated.slice(2))
-    if (specificity > best.specificity) best = { specificity, quality: Number.isNaN(quality) ? 0 : quality }
+    if (specificity > best.specificity) best = { specificity, quality }
   }
   return best.quality
 }

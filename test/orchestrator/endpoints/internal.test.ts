@@ -1,11 +1,11 @@
 import { IncomingMessage } from "node:http"
 import { Socket } from "node:net"
 import { assert, describe, it } from "@effect/vitest"
-import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Schema from "effect/Schema"
+import * as TestClock from "effect/testing/TestClock"
 import { KeptAwake } from "../../../src/contract/OrchestratorApi.ts"
 import { isFromThisMachine } from "../../../src/orchestrator/endpoints/CurrentCaller.ts"
 import { eventually } from "../../support/eventually.ts"
@@ -17,16 +17,15 @@ const child = { authorization: `Bearer ${childToken}` }
 const forwarding = ["x-forwarded-for", "x-forwarded-proto", "forwarded", "via", "x-real-ip", "fly-client-ip"]
 
 describe("keep-awake", () => {
-  it.live("a server's own token keeps it awake, until when the answer says", () =>
+  it.effect("a server's own token keeps it awake, until when the answer says", () =>
     Effect.gen(function* () {
       const { world, post } = yield* serve
-      const before = yield* Clock.currentTimeMillis
+      yield* TestClock.setTime(Date.UTC(2026, 0, 1))
       const reply = yield* post(keepAwake, `{"seconds":60,"reason":"import"}`, child)
       assert.strictEqual(reply.status, 200)
-      const until = Date.parse(decodeKept(reply.text).awake_until)
-      assert.isAtLeast(until, before + 60_000)
-      assert.isAtMost(until, (yield* Clock.currentTimeMillis) + 60_000)
-      assert.strictEqual((yield* post(keepAwake, `{"seconds":0}`, child)).status, 200)
+      assert.strictEqual(decodeKept(reply.text).awake_until, "2026-01-01T00:01:00.000Z")
+      const ended = yield* post(keepAwake, `{"seconds":0}`, child)
+      assert.strictEqual(decodeKept(ended.text).awake_until, "2026-01-01T00:00:00.000Z")
       assert.deepStrictEqual(world.calls, ["keepAwake 60 import", "keepAwake 0 "])
     })
   )
@@ -183,15 +182,20 @@ describe("GET /ask", () => {
     })
   )
 
-  it.live("a burst for one name looks once", () =>
+  it.effect("a burst for one name looks once, and a name after five seconds anew", () =>
     Effect.gen(function* () {
       const { world, call } = yield* serve
-      world.served.add("apple")
-      yield* Effect.all(
-        Array.from({ length: 20 }, () => call("/ask?domain=apple.apps.example")),
+      const ask = call("/ask?domain=apple.apps.example")
+      const burst = Effect.all(
+        Array.from({ length: 20 }, () => ask),
         { concurrency: "unbounded" }
       )
+      for (const reply of yield* burst) assert.strictEqual(reply.status, 404)
       assert.deepStrictEqual(world.calls, ["serves apple"])
+      world.served.add("apple")
+      yield* TestClock.adjust("5 seconds")
+      assert.strictEqual((yield* ask).status, 200)
+      assert.deepStrictEqual(world.calls, ["serves apple", "serves apple"])
     })
   )
 

@@ -5,6 +5,7 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Logger from "effect/Logger"
 import * as Schema from "effect/Schema"
+import * as TestClock from "effect/testing/TestClock"
 import { OrchestratorStatus } from "../../../src/contract/OrchestratorStatus.ts"
 import { adminToken, bearer, codeOf, problemOf, serve, server } from "./support.ts"
 
@@ -45,7 +46,14 @@ describe("GET /status", () => {
         memory_bytes: 50_000_000
       })
       assert.match(status.version, /^\d+\.\d+\.\d+/)
-      assert.isAtLeast(status.uptime_seconds, 0)
+    })
+  )
+
+  it.effect("its uptime is in whole seconds", () =>
+    Effect.gen(function* () {
+      const { call } = yield* serve
+      yield* TestClock.adjust("90.9 seconds")
+      assert.strictEqual(decode((yield* call("/status")).text).uptime_seconds, 90)
     })
   )
 
