@@ -52,3 +52,14 @@ export { PlaneHttp } from "./http/PlaneHttp.ts"
 export { Router } from "./http/router/Router.ts"
 export { Server } from "./http/Server.ts"
 export * as ControlPlane from "./apps/ControlPlane.ts"
+
+export { Front } from "./orchestrator/Front.ts"
+export {
+  defaults as orchestratorDefaults,
+  OrchestratorConfig,
+  type OrchestratorConfigValue
+} from "./orchestrator/OrchestratorConfig.ts"
+export { ProjectFolders, type ProjectPlan } from "./orchestrator/ProjectFolders.ts"
+export { ServerHost, type ServerProcess } from "./orchestrator/ServerHost.ts"
+export { Supervisor, Unavailable } from "./orchestrator/Supervisor.ts"
+export * as Orchestrator from "./apps/Orchestrator.ts"

@@ -1,5 +1,6 @@
 /** Fakes of every outside system, and a whole plane over them. */
 export { FakeServerHost, layerFakeServerHost } from "./FakeServerHost.ts"
+export { layerTestOrchestrator, type TestOrchestratorOptions } from "./TestOrchestrator.ts"
 export { FakeMachines, layerFakeMachines } from "./machine/FakeMachines.ts"
 export * as FlyMemory from "./fly/FlyMemory.ts"
 export { FlyWorld } from "../local/fly/FlyWorld.ts"

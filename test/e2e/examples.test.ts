@@ -8,6 +8,19 @@ import { ask, bearer, instanceEnvironment, Platform, run } from "./Platform.ts"
 
 const example = (name: string) => ["--conditions=valet-source", `examples/${name}`]
 
+describe("the example on imagined processes", () => {
+  it.live("holds a server while it is used, and stops it after its idle time", () =>
+    Effect.gen(function* () {
+      const { output, ended } = yield* run(example("embed-orchestrator.ts"))
+      assert.strictEqual(yield* ended, 0)
+      assert.strictEqual(
+        output.join(""),
+        "running 1 connection\nidle until 1970-01-01T01:05:00.000Z\n0 servers, 1 stopped\n"
+      )
+    }).pipe(Effect.scoped)
+  )
+})
+
 describe("the example on fakes", () => {
   it.live("goes through a project's life in no time", () =>
     Effect.gen(function* () {
