@@ -136,6 +136,7 @@ describe("GET /ask", () => {
         "melon.apps.example",
         "x.apple.apps.example",
         "apple.apps.example.evil.example",
+        "apple-apps.example",
         "api.apps.example",
         "other.example",
         "127.0.0.1",
