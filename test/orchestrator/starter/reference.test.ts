@@ -234,6 +234,24 @@ describe("another server of the protocol", { timeout: 120_000 }, () => {
   )
 })
 
+describe("a server that never listens and ignores SIGTERM", { timeout: 120_000 }, () => {
+  it.live("is gone when its start has failed", () =>
+    Effect.gen(function* () {
+      const dataDir = yield* dataFolder
+      const script = "trap '' TERM; echo pid $$; while :; do sleep 1; done"
+      const command = ["/bin/sh", "-c", script]
+      const failure = yield* Effect.gen(function* () {
+        const { start } = yield* Starter
+        return yield* Effect.flip(Effect.scoped(start(plan(dataDir, "demo", command, false), {})))
+      }).pipe(Effect.provide(layerReal(dataDir, 0, command, 4_000)))
+      assert.strictEqual(failure.reason, "timeout")
+      const pid = /pid (\d+)/.exec(failure.output.join("\n"))?.[1]
+      assert.isDefined(pid)
+      assert.isFalse(isRunning(Number(pid)))
+    })
+  )
+})
+
 describe("folders of warm servers", { timeout: 120_000 }, () => {
   it.live("that a killed orchestrator left are removed, and nothing of the project that one pointed to", () =>
     Effect.gen(function* () {
