@@ -5,11 +5,7 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Random from "effect/Random"
-import type { IncomingMessage } from "node:http"
-import { isNavigation } from "../http/router/RouterRequest.ts"
 import * as Downstream from "../proxy/Downstream.ts"
-import { values } from "../proxy/Headers.ts"
 import * as Listener from "../proxy/Listener.ts"
 import * as Upload from "../proxy/Upload.ts"
 import * as Caller from "./Caller.ts"
@@ -17,9 +13,10 @@ import { OrchestratorConfig } from "./OrchestratorConfig.ts"
 import { OwnEndpoints } from "./OwnEndpoints.ts"
 import { ProjectFolders } from "./ProjectFolders.ts"
 import * as Proxy from "./Proxy.ts"
-import { refusal, type Refusal } from "./ProxyError.ts"
+import { refusal, refusedAs, type Refusal } from "./ProxyError.ts"
 import * as Answers from "./proxy/Answers.ts"
 import { toServer } from "./proxy/RequestHeaders.ts"
+import { isAmbiguous, mayUpgrade } from "./proxy/Strict.ts"
 import * as Routes from "./Routes.ts"
 import type { Supervisor } from "./Supervisor.ts"
 
@@ -35,33 +32,6 @@ const limits: Listener.ListenerLimits = {
 
 /** For a client that still uploads when it has its answer: until it is cut. */
 const lingering = "30 seconds"
-
-/**
- * Any protocol but those in which a client could ask a server for paths that nobody here would see: HTTP/2 over the same
- * connection, or TLS within it.
- */
-const mayUpgrade = ({ headers }: IncomingMessage) =>
-  !/(?:^|[\s,])(?:h2c?|https?|tls)(?:$|[\s,/])/i.test(headers.upgrade ?? "")
-
-const single = (request: IncomingMessage, name: string) => {
-  const found = values(request.rawHeaders, name)
-  return found.length > 1 ? undefined : (found[0] ?? null)
-}
-
-/** What Node's parser lets through, but servers read in different ways. */
-const isAmbiguous = (request: IncomingMessage): boolean => {
-  const host = single(request, "host")
-  const encoding = single(request, "transfer-encoding")
-  const length = single(request, "content-length")
-  return (
-    host === undefined ||
-    (host === null && request.httpVersion !== "1.0") ||
-    encoding === undefined ||
-    (encoding !== null && encoding.trim().toLowerCase() !== "chunked") ||
-    length === undefined ||
-    (length !== null && (encoding !== null || !/^\d{1,15}$/.test(length.trim())))
-  )
-}
 
 export class Front extends Context.Service<
   Front,
@@ -99,45 +69,20 @@ export class Front extends Context.Service<
         return Effect.map(folders.ofHost(route.host), (project) => Routes.lookedUp(project, route.host, input, domain))
       }
 
-      const refuse = (incoming: Listener.Incoming, client: Downstream.Downstream, local: boolean, failure: Refusal) =>
-        Effect.gen(function* () {
-          const { request } = incoming
-          const faulty = failure.status >= 500
-          const errorId = faulty && !local ? (yield* Random.nextIntBetween(2 ** 30, 2 ** 31)).toString(36) : undefined
-          const log = faulty ? Effect.logWarning : Effect.logDebug
-          yield* log(`${failure.code}: ${failure.cause}`).pipe(
-            Effect.annotateLogs(errorId === undefined ? {} : { errorId })
-          )
-          const details = local && failure.cause !== failure.detail ? failure : { cause: undefined, output: [] }
-          client.answer(Answers.refused(failure, { ...details, errorId }, isNavigation(request)))
-        })
-
-      const handle = (incoming: Listener.Incoming) =>
+      /** Its value, if any, is what is left to do once nothing but the connections matter. */
+      const exchange = (incoming: Listener.Incoming) =>
         Effect.gen(function* () {
           const { request, response, socket } = incoming
+          const headers = request.rawHeaders
           const client = Downstream.make(incoming, listener.closing)
-          const upload = Upload.make(request)
+          const caller = Caller.callerOf({ peer: socket.remoteAddress, headers, loopbackOnly, trusted })
+          const refuse = (refusal: Refusal) => Answers.refuse(client, request, caller.local, refusal)
+          if (isAmbiguous(request)) {
+            yield* refuse(refusedAs(400, "The request does not say clearly where it is for or where it ends."))
+            return () => Effect.sync(() => socket.destroySoon())
+          }
           const method = request.method ?? "GET"
           const upgrade = response === undefined ? (request.headers.upgrade ?? "") : undefined
-          const caller = Caller.callerOf({
-            peer: socket.remoteAddress,
-            headers: request.rawHeaders,
-            loopbackOnly,
-            trusted
-          })
-          const plain = (status: number, code: string, detail: string): Refusal => ({
-            status,
-            code,
-            detail,
-            retryAfterSeconds: null,
-            cause: detail,
-            output: []
-          })
-          const fail = (failure: Refusal) => refuse(incoming, client, caller.local, failure)
-          if (isAmbiguous(request)) {
-            yield* fail(plain(400, "bad_request", "The request's headers contradict each other."))
-            return socket.destroySoon()
-          }
           const route = yield* routeOf({
             method,
             target: request.url ?? "",
@@ -146,49 +91,50 @@ export class Front extends Context.Service<
           })
           switch (route._tag) {
             case "Refused":
-              return yield* fail(plain(route.status, route.status === 400 ? "bad_request" : "not_found", route.detail))
+              yield* refuse(refusedAs(route.status, route.detail))
+              return undefined
             case "Redirect":
-              return client.answer({ status: 308, headers: { location: route.location }, body: "" })
+              client.answer({ status: 308, headers: { location: route.location }, body: "" })
+              return undefined
             case "Own":
-              if (response === undefined) return yield* fail(plain(404, "not_found", "There is nothing to upgrade to."))
-              if (incoming.expectsContinue) client.sendContinue()
-              return yield* own.handle({ request, response, caller })
+              if (response === undefined) yield* refuse(refusedAs(404, "There is nothing to upgrade to."))
+              else {
+                client.sendContinue()
+                yield* own.handle({ request, response, caller })
+              }
+              return undefined
           }
+          const upload = Upload.make(request)
           const peer = Caller.bareAddress(socket.remoteAddress)
-          yield* proxy
+          const peerTrusted = trusted(peer)
+          const { prefix, project, target } = route
+          const joined = yield* proxy
             .forward({
               use: {
-                project: route.project,
+                project,
                 kind: upgrade === undefined ? "request" : "connection",
                 client: caller.local ? null : caller.address
               },
               method,
-              path: route.target,
-              headers: toServer({
-                method,
-                headers: request.rawHeaders,
-                caller,
-                peer,
-                peerTrusted: trusted(peer),
-                prefix: route.prefix,
-                upgrade
-              }),
+              path: target,
+              headers: toServer({ method, headers, caller, peer, peerTrusted, prefix, upgrade }),
               client,
               upload
             })
             .pipe(
               Effect.catchTags({
-                ProxyError: (error) => fail(refusal(error)),
-                Unavailable: (error) => fail(refusal(error))
+                ProxyError: (error) => Effect.as(refuse(refusal(error)), undefined),
+                Unavailable: (error) => Effect.as(refuse(refusal(error)), undefined)
               })
             )
-          if (upload.complete() || response === undefined) return
-          upload.discard()
-          yield* Effect.timeoutOrElse(upload.over, {
-            duration: lingering,
-            orElse: () => Effect.sync(() => socket.destroy())
-          })
+          if (joined !== undefined) return joined
+          if (upload.complete() || client.expectsContinue()) return undefined
+          const cut = Effect.sync(() => socket.destroy())
+          return () => Effect.timeoutOrElse(upload.over, { duration: lingering, orElse: () => cut })
         })
+
+      const handle = (incoming: Listener.Incoming) =>
+        Effect.scoped(Effect.flatMap(exchange(incoming), (rest) => rest?.() ?? Effect.void))
 
       const { host, port } = config
       const listener: Listener.Listener = yield* Listener.listen({

@@ -1,10 +1,10 @@
 /** One request on its way to a project's server and back. */
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import * as Agents from "../proxy/Agents.ts"
 import * as Deadlines from "../proxy/Deadlines.ts"
-import type { Downstream } from "../proxy/Downstream.ts"
+import type { Downstream, Joined } from "../proxy/Downstream.ts"
 import type { Upload } from "../proxy/Upload.ts"
 import * as Upstream from "../proxy/Upstream.ts"
 import { OrchestratorConfig } from "./OrchestratorConfig.ts"
@@ -22,8 +22,11 @@ export interface Forwarding {
 }
 
 export interface Proxy {
-  /** Runs until the answer is with the client or the connection is over; fails only before the answer began. */
-  forward(forwarding: Forwarding): Effect.Effect<void, ProxyError | Unavailable>
+  /**
+   * Runs until the answer is with the client; fails only before the answer began. For an upgrade what is left to do is
+   * its value, and the scope has to stay open until that is done.
+   */
+  forward(forwarding: Forwarding): Effect.Effect<Joined | undefined, ProxyError | Unavailable, Scope.Scope>
 }
 
 /** On one machine: a server that takes longer has stopped accepting. */
@@ -45,7 +48,7 @@ export const make: Effect.Effect<Proxy, never, OrchestratorConfig | Supervisor |
     const deadlines = yield* Deadlines.make(agents.sweep)
 
     /** `keep`: on a connection that may have been used before. */
-    const attempt = ({ client, headers, method, path, upload, use }: Forwarding, keep: boolean) =>
+    const once = ({ client, headers, method, path, upload, use }: Forwarding, keep: boolean) =>
       Effect.gen(function* () {
         const { pid, port } = yield* supervisor.use(use)
         const upgrade = use.kind === "connection"
@@ -54,26 +57,37 @@ export const make: Effect.Effect<Proxy, never, OrchestratorConfig | Supervisor |
           keep ? agents.of({ pid, port }) : false
         )
         const deadline = deadlines.start(connectTimeoutMs, giveUp)
-        yield* Effect.addFinalizer(() =>
-          Effect.sync(() => {
-            deadline.end()
-            upload.discard()
+        const answered = yield* Effect.gen(function* () {
+          yield* Effect.catchTag(connected, "TimedOut", () =>
+            failed("connect_timeout", `no connection in ${connectTimeoutMs} ms`)
+          )
+          // Counted anew from the last that arrived of the request.
+          upload.onProgress = () => deadline.extend(responseTimeoutMs)
+          upload.onProgress()
+          request.on("continue", client.sendContinue)
+          request.on("information", ({ headers: { link }, statusCode }) => {
+            if (statusCode === 103 && link !== undefined) client.sendHints(link)
           })
+          upload.sendTo(request)
+          return yield* Effect.catchTag(answer, "TimedOut", () =>
+            failed(upload.starved() ? "request_timeout" : "response_timeout", `nothing for ${responseTimeoutMs} ms`)
+          )
+        }).pipe(Effect.ensuring(Effect.sync(deadline.end)))
+        if (answered._tag === "Upgraded") return yield* client.accept(answered)
+        return yield* Effect.as(client.respond(answered.response), undefined)
+      }).pipe(Effect.ensuring(Effect.sync(upload.discard)))
+
+    /** Whatever it took is given back, unless two connections were joined. */
+    const attempt = (forwarding: Forwarding, keep: boolean) =>
+      Effect.flatMap(Effect.scope, (outer) => {
+        const scope = Scope.forkUnsafe(outer)
+        return once(forwarding, keep).pipe(
+          Scope.provide(scope),
+          Effect.onExit((exit) =>
+            exit._tag === "Success" && exit.value !== undefined ? Effect.void : Scope.close(scope, exit)
+          )
         )
-        yield* Effect.catchTag(connected, "TimedOut", () =>
-          failed("connect_timeout", `no connection in ${connectTimeoutMs} ms`)
-        )
-        // Counted anew from the last that arrived of the request.
-        upload.onProgress = () => deadline.extend(responseTimeoutMs)
-        upload.onProgress()
-        request.on("continue", client.sendContinue)
-        upload.sendTo(request)
-        const answered = yield* Effect.catchTag(answer, "TimedOut", () =>
-          failed(upload.starved() ? "request_timeout" : "response_timeout", `nothing for ${responseTimeoutMs} ms`)
-        )
-        deadline.end()
-        yield* answered._tag === "Upgraded" ? client.accept(answered) : client.respond(answered.response)
-      }).pipe(Effect.scoped)
+      })
 
     const forward: Proxy["forward"] = (forwarding) => {
       const keep = repeatable.has(forwarding.method) && forwarding.upload.empty && forwarding.use.kind === "request"

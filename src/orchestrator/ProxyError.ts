@@ -52,6 +52,16 @@ export interface Refusal {
   readonly output: ReadonlyArray<string>
 }
 
+/** A request that nobody takes. */
+export const refusedAs = (status: 400 | 404, detail: string): Refusal => ({
+  status,
+  code: status === 400 ? "bad_request" : "not_found",
+  detail,
+  retryAfterSeconds: null,
+  cause: detail,
+  output: []
+})
+
 const texts: Readonly<Record<Reason, string>> = {
   bad_request: "The request can't be passed on to the project's server.",
   request_timeout: "The rest of the request did not come.",

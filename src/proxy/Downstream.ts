@@ -2,6 +2,7 @@
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { type IncomingMessage, ServerResponse } from "node:http"
+import type { Socket } from "node:net"
 import type { Incoming } from "./Listener.ts"
 import { endToEnd, values, type Flat } from "./Headers.ts"
 import { relay } from "./Relay.ts"
@@ -22,16 +23,27 @@ export interface OwnAnswer {
   readonly body: string
 }
 
+/** Runs two connections as one until both are closed. */
+export type Joined = () => Effect.Effect<void>
+
+/** Here, where it can't hold on to anything else. */
+const joined =
+  (left: Socket, right: Socket): Joined =>
+  () =>
+    splice(left, right)
+
 export interface Downstream {
   /** It waits for a 100 that it was not sent yet. */
   expectsContinue(): boolean
   sendContinue(): void
-  /** Hands a 103 on, where the client's version knows it. */
-  sendHints(hints: Record<string, string | Array<string>>): void
+  /** A 103 with these links, where the client's version knows it. */
+  sendHints(link: string | Array<string>): void
   /** Streams a target's answer; ends with it, or when either side is gone. */
   respond(from: IncomingMessage): Effect.Effect<void, Unpassable>
-  /** Hands a target's 101 on and joins the connections; ends when both are closed. */
-  accept(upgraded: Upgraded): Effect.Effect<void, Unpassable>
+  /**
+   * Hands a target's 101 on. What it answers holds nothing else of the exchange: there may be thousands that only wait.
+   */
+  accept(upgraded: Upgraded): Effect.Effect<Joined, Unpassable>
   /** An answer of the proxy's own; cuts the connection if another one has begun. */
   answer(answer: OwnAnswer): void
 }
@@ -71,11 +83,11 @@ export const make = (incoming: Incoming, closing: () => boolean): Downstream => 
       if (expecting) response().writeContinue()
       expecting = false
     },
-    sendHints(hints) {
+    sendHints(link) {
       const to = response()
       if (upgrade || request.httpVersion !== "1.1" || to.headersSent) return
       try {
-        to.writeEarlyHints(hints)
+        to.writeEarlyHints({ link })
       } catch {
         // A hint that can't be written down is none: the answer still comes.
       }
@@ -97,7 +109,7 @@ export const make = (incoming: Incoming, closing: () => boolean): Downstream => 
         if (first.length > 0) socket.write(first)
         const early = takeOver()
         if (early.length > 0) target.write(early)
-        return splice(socket, target)
+        return Effect.succeed(joined(socket, target))
       }),
     answer({ body, headers, status }) {
       const to = response()

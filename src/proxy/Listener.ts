@@ -125,16 +125,16 @@ export const listen = (options: ListenerOptions): Effect.Effect<Listener, Listen
         if (running <= 0) active.delete(socket)
         else if (sockets.has(socket)) active.set(socket, running)
       })
-    const start = (incoming: Incoming) =>
-      run(
-        Effect.andThen(count(incoming.socket, 1), handle(incoming)).pipe(
+    const start = (incoming: Incoming) => {
+      const { socket } = incoming
+      return run(
+        Effect.andThen(count(socket, 1), handle(incoming)).pipe(
           Effect.tapDefect((defect) => Effect.logError("request failed", defect)),
-          Effect.onExit((exit) =>
-            exit._tag === "Success" ? Effect.void : Effect.sync(() => incoming.socket.destroy())
-          ),
-          Effect.ensuring(count(incoming.socket, -1))
+          Effect.onExit((exit) => (exit._tag === "Success" ? Effect.void : Effect.sync(() => socket.destroy()))),
+          Effect.ensuring(count(socket, -1))
         )
       )
+    }
     const requested = (expectsContinue: boolean) => (request: http.IncomingMessage, response: http.ServerResponse) => {
       response.on("error", () => {})
       const takeOver = () => Buffer.alloc(0)

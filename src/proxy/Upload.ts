@@ -16,7 +16,7 @@ export interface Upload {
   onProgress: () => void
   /** Takes it from the target: the rest is read and forgotten, so that the client finishes sending and sees its answer. */
   discard(): void
-  /** Ends with the body, whoever takes it, or with its connection. */
+  /** Ends with the body or its connection. */
   readonly over: Effect.Effect<void>
 }
 
@@ -53,9 +53,16 @@ export const make = (source: IncomingMessage): Upload => {
       source.resume()
     },
     over: Effect.callback((resume) => {
-      const done = () => resume(Effect.void)
-      if (upload.complete() || source.destroyed) return done()
-      source.once("end", done).once("close", done)
+      const { socket } = source
+      const done = () => {
+        source.off("end", done)
+        socket.off("close", done)
+        resume(Effect.void)
+      }
+      if (upload.complete() || socket.destroyed) return done()
+      source.on("end", done)
+      socket.on("close", done)
+      return Effect.sync(done)
     })
   }
   return upload

@@ -73,7 +73,8 @@ export const open = (target: Target, agent: http.Agent | false): Effect.Effect<O
   Effect.suspend(() => {
     const connected = Deferred.makeUnsafe<void, NotConnected | TimedOut>()
     const answer = Deferred.makeUnsafe<Answer, Broken | TimedOut>()
-    let upgraded: net.Socket | undefined
+    /** What ends with the scope. */
+    let held: http.ClientRequest | net.Socket | undefined
     const start = () => {
       const { headers, host, method, path, port, upgrade } = target
       const request = http.request({
@@ -104,21 +105,18 @@ export const open = (target: Target, agent: http.Agent | false): Effect.Effect<O
       })
       request.on("upgrade", (response, socket, head) => {
         socket.on("error", () => {})
-        upgraded = socket
+        held = socket
         succeed({ _tag: "Upgraded", response, socket, head })
       })
       // Stays for good: a request that was answered, or given up, may still fail.
       request.on("error", (error) => fail(reason(error)))
       request.on("close", () => fail("connection closed before an answer"))
+      held = request
       return request
     }
     return Effect.acquireRelease(
       Effect.try({ try: start, catch: (cause) => new Unsendable({ detail: String(cause) }) }),
-      (request) =>
-        Effect.sync(() => {
-          request.destroy()
-          upgraded?.destroy()
-        })
+      () => Effect.sync(() => held?.destroy())
     ).pipe(
       Effect.map((request) => ({
         request,

@@ -1,5 +1,10 @@
 /** Refusals as they are answered: a problem for programs, a page for people. */
+import * as Effect from "effect/Effect"
+import * as Random from "effect/Random"
+import type { IncomingMessage } from "node:http"
 import { type Answer, problem } from "../../http/Answer.ts"
+import { isNavigation } from "../../http/router/RouterRequest.ts"
+import type { Downstream } from "../../proxy/Downstream.ts"
 import type { Refusal } from "../ProxyError.ts"
 
 const style =
@@ -8,6 +13,13 @@ const style =
   "pre{overflow:auto;padding:1rem;border:1px solid;border-radius:.5rem;font-size:.85rem}"
 
 const escaped = (text: string) => text.replace(/[&<>"']/g, (character) => `&#${character.codePointAt(0)};`)
+
+interface Details {
+  /** Stands in the log beside the cause. */
+  readonly errorId: string | undefined
+  readonly cause: string | undefined
+  readonly output: ReadonlyArray<string>
+}
 
 const page = (refusal: Refusal, details: Details): Answer => {
   const { code, detail, retryAfterSeconds, status } = refusal
@@ -40,14 +52,7 @@ ${refresh}<title>${escaped(detail)}</title>
   }
 }
 
-export interface Details {
-  /** Stands in the log beside the cause. */
-  readonly errorId: string | undefined
-  readonly cause: string | undefined
-  readonly output: ReadonlyArray<string>
-}
-
-export const refused = (refusal: Refusal, details: Details, html: boolean): Answer => {
+const refused = (refusal: Refusal, details: Details, html: boolean): Answer => {
   const { code, detail, retryAfterSeconds, status } = refusal
   const answer = html
     ? page(refusal, details)
@@ -65,3 +70,23 @@ export const refused = (refusal: Refusal, details: Details, html: boolean): Answ
   const retry = retryAfterSeconds === null ? {} : { "retry-after": String(retryAfterSeconds) }
   return { ...answer, headers: { ...answer.headers, ...retry } }
 }
+
+/** Six digits of base 36. */
+const newErrorId = Effect.map(Random.nextIntBetween(36 ** 5, 36 ** 6), (number) => number.toString(36))
+
+/** Somebody on this machine sees the cause; others an id that stands beside it in the log. */
+export const refuse = (
+  client: Downstream,
+  request: IncomingMessage,
+  local: boolean,
+  refusal: Refusal
+): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    const { cause, code, detail, output, status } = refusal
+    const faulty = status >= 500
+    const errorId = faulty && !local ? yield* newErrorId : undefined
+    const log = faulty ? Effect.logWarning : Effect.logDebug
+    yield* Effect.annotateLogs(log(`${code}: ${cause}`), errorId === undefined ? {} : { error_id: errorId })
+    const details = local && cause !== detail ? { cause, output } : { cause: undefined, output: [] }
+    client.answer(refused(refusal, { ...details, errorId }, isNavigation(request)))
+  })

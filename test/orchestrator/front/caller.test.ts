@@ -30,8 +30,14 @@ describe("the client's address", () => {
 
   it("scheme and host are a trusted proxy's last word, and nobody else's", () => {
     const headers = [
-      ...["Host", "inner:7000", "X-Forwarded-Proto", "http, HTTPS", "X-Forwarded-Host", "evil.example"],
-      ...["X-Forwarded-Host", "app.example:8443"]
+      "Host",
+      "inner:7000",
+      "X-Forwarded-Proto",
+      "http, HTTPS",
+      "X-Forwarded-Host",
+      "evil.example",
+      "X-Forwarded-Host",
+      "app.example:8443"
     ]
     const believed = caller(headers, { peer: "10.0.0.1", trusted: proxies })
     assert.deepStrictEqual([believed.proto, believed.host], ["https", "app.example:8443"])

@@ -57,14 +57,39 @@ describe("headers to a project's server", () => {
 
   it("a trusted proxy's chain goes on, and its other words stay", () => {
     const flat = [
-      ...["Host", "inner", "X-Forwarded-For", "6.6.6.6, 1.1.1.1", "x-forwarded-for", "10.0.0.9"],
-      ...["X-Forwarded-Proto", "https", "X-Forwarded-User", "ann", "Fly-Region", "ams", "X_Forwarded_For", "7.7.7.7"]
+      "Host",
+      "inner",
+      "X-Forwarded-For",
+      "6.6.6.6, 1.1.1.1",
+      "x-forwarded-for",
+      "10.0.0.9",
+      "X-Forwarded-Proto",
+      "https",
+      "X-Forwarded-User",
+      "ann",
+      "Fly-Region",
+      "ams",
+      "X_Forwarded_For",
+      "7.7.7.7"
     ]
     const caller = { address: "1.1.1.1", local: false, proto: "https", host: "app.example" } as const
     assert.deepStrictEqual(sent(flat, { caller, peer: "10.0.0.1", peerTrusted: true }), [
-      ...["Host", "inner", "X-Forwarded-User", "ann", "Fly-Region", "ams"],
-      ...["X-Forwarded-For", "6.6.6.6, 1.1.1.1, 10.0.0.9, 10.0.0.1", "X-Real-IP", "1.1.1.1"],
-      ...["X-Forwarded-Proto", "https", "X-Forwarded-Port", "443", "X-Forwarded-Host", "app.example"]
+      "Host",
+      "inner",
+      "X-Forwarded-User",
+      "ann",
+      "Fly-Region",
+      "ams",
+      "X-Forwarded-For",
+      "6.6.6.6, 1.1.1.1, 10.0.0.9, 10.0.0.1",
+      "X-Real-IP",
+      "1.1.1.1",
+      "X-Forwarded-Proto",
+      "https",
+      "X-Forwarded-Port",
+      "443",
+      "X-Forwarded-Host",
+      "app.example"
     ])
   })
 
@@ -108,8 +133,13 @@ describe("headers on the wire", () => {
       const [head, body] = text.split("\r\n\r\n")
       assert.deepStrictEqual(head?.split("\r\n"), [
         "HTTP/1.1 299 As It Is",
-        ...["Date: then", "Server: mine", "Set-Cookie: a=1", "X-A: 1", "set-cookie: b=2"],
-        ...["Content-Length: 2", "Connection: close"]
+        "Date: then",
+        "Server: mine",
+        "Set-Cookie: a=1",
+        "X-A: 1",
+        "set-cookie: b=2",
+        "Content-Length: 2",
+        "Connection: close"
       ])
       assert.strictEqual(body, "ok")
     })
@@ -126,9 +156,24 @@ describe("headers on the wire", () => {
       assert.deepStrictEqual(JSON.parse(answer.body), [
         "/x/..//%2e?a=%zz&b=[]",
         [
-          ...["host", "A.localhost.:99", "x-latin", "caf\u00e9", "x-empty", ""],
-          ...["X-Forwarded-For", "127.0.0.1", "X-Real-IP", "127.0.0.1", "X-Forwarded-Proto", "http"],
-          ...["X-Forwarded-Port", "99", "X-Forwarded-Host", "A.localhost.:99", "Connection", "keep-alive"]
+          "host",
+          "A.localhost.:99",
+          "x-latin",
+          "caf\u00e9",
+          "x-empty",
+          "",
+          "X-Forwarded-For",
+          "127.0.0.1",
+          "X-Real-IP",
+          "127.0.0.1",
+          "X-Forwarded-Proto",
+          "http",
+          "X-Forwarded-Port",
+          "99",
+          "X-Forwarded-Host",
+          "A.localhost.:99",
+          "Connection",
+          "keep-alive"
         ]
       ])
       assert.deepStrictEqual(uses, [{ project: "a", kind: "request", client: "127.0.0.1" }])

@@ -25,7 +25,7 @@ export interface Fronted {
   readonly port: number
   readonly refuse: Effect.Effect<void>
   /** Every use, in order. */
-  readonly uses: Array<Use>
+  readonly uses: Array<{ readonly project: string; readonly kind: Use["kind"]; readonly client: string | null }>
   /** Uses that have not ended. */
   readonly open: () => number
   /** What reached the orchestrator's own endpoints. */
