@@ -19,10 +19,10 @@ const program = Effect.gen(function* () {
   const visitor = yield* Effect.forkChild(visit)
   yield* TestClock.adjust("10 minutes")
   for (const server of yield* supervisor.status) yield* Console.log(server.state, server.awake_because.join())
-  yield* TestClock.adjust("50 minutes")
+  yield* TestClock.adjust("51 minutes")
   yield* Fiber.join(visitor)
   for (const server of yield* supervisor.status) yield* Console.log(server.state, "until", server.stops_at)
-  yield* TestClock.adjust("5 minutes")
+  yield* TestClock.adjust("6 minutes")
   yield* Console.log(`${(yield* supervisor.status).length} servers, ${(yield* supervisor.totals).stops} stopped`)
 })
 

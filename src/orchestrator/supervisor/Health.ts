@@ -75,7 +75,7 @@ export const watch = (host: ServerHost["Service"], running: Running, intervalMs:
     return verdict(running.health, running.plan.maxMemoryMb)
   })
   return check.pipe(
-    Effect.repeat({ schedule: Schedule.fixed(intervalMs), until: (reason) => reason !== null }),
+    Effect.repeat({ schedule: Schedule.spaced(intervalMs), until: (reason) => reason !== null }),
     Effect.delay(intervalMs),
     Effect.map((reason) => reason ?? "")
   )

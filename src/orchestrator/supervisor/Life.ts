@@ -68,7 +68,8 @@ const idle = Effect.fnUntraced(function* ({ capacity }: Supervision, entry: Entr
       ...(entry.lease !== null && entry.lease.until > now ? [entry.lease.until] : [])
     ]
     const woken = Deferred.await(changed)
-    yield* looks.length === 0 ? woken : Effect.timeoutOption(woken, Math.min(...looks) - now)
+    // Never so short a time that it would be lost in rounding.
+    yield* looks.length === 0 ? woken : Effect.timeoutOption(woken, Math.max(1, Math.min(...looks) - now))
   }
 })
 
