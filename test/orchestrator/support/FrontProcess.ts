@@ -73,19 +73,13 @@ const layerConfig = Layer.succeed(OrchestratorConfig, {
 
 const held = () => {
   global.gc?.()
-  const { arrayBuffers, heapUsed, rss } = process.memoryUsage()
   return {
     sockets: process.getActiveResourcesInfo().filter((name) => name === "TCPSocketWrap").length,
     inUse: inUse.request + inUse.connection,
-    rss,
-    heapUsed,
-    arrayBuffers,
-    /** The most that it ever was, in bytes. */
+    rss: process.memoryUsage.rss(),
     maxRss: process.resourceUsage().maxRSS * 1024
   }
 }
-export type Held = ReturnType<typeof held>
-
 const main = Effect.gen(function* () {
   const { port } = yield* Front
   process.on("disconnect", () => process.exit(1))

@@ -14,8 +14,7 @@ export const Held = Schema.Struct({
   inUse: Schema.Int,
   /** Bytes. */
   rss: Schema.Finite,
-  heapUsed: Schema.Finite,
-  arrayBuffers: Schema.Finite,
+  /** The most that it ever was, in bytes. */
   maxRss: Schema.Finite
 })
 export type Held = typeof Held.Type

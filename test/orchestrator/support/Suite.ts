@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import { answersIn } from "./Answers.ts"
 import { atRest, layerFront, Subject } from "./Subject.ts"
+import { layerOrchestrator } from "./WholeOrchestrator.ts"
 import { dial } from "./Wire.ts"
 
 interface Way {
@@ -11,7 +12,10 @@ interface Way {
   readonly layer: Layer.Layer<Subject>
 }
 
-const ways: ReadonlyArray<Way> = [{ name: "the front", layer: layerFront() }]
+const ways: ReadonlyArray<Way> = [
+  { name: "the front", layer: layerFront() },
+  { name: "the orchestrator", layer: layerOrchestrator() }
+]
 
 /** Runs the tests through each, and looks behind them: nothing is held, nothing went wrong unseen, and it answers. */
 export const suite = (
