@@ -9,13 +9,19 @@ import type { Supervision } from "./Supervision.ts"
 import * as Unavailable from "./Unavailable.ts"
 import type { Target, Use } from "./Use.ts"
 
-/** The project's entry to wait at, made or woken if need be; or why there is none. One synchronous step. */
+interface Expected {
+  readonly entry: Entry.Entry
+  /** Sets its start off. Only once the use has joined: a start may fail before this returns. */
+  readonly begin?: () => void
+}
+
+/** The project's entry to wait at; or why there is none. */
 const expect = (
   supervision: Supervision,
   launch: (entry: Entry.Entry) => void,
   { project, client }: Use,
   now: number
-): Entry.Entry | Unavailable.Unavailable => {
+): Expected | Unavailable.Unavailable => {
   const { entries, spawnRate } = supervision
   if (supervision.draining) return Unavailable.draining()
   const entry = entries.get(project)
@@ -24,22 +30,19 @@ const expect = (
     if (waitMs > 0) return Unavailable.rateLimited(waitMs)
     const made = Entry.make(project, client, now)
     entries.set(project, made)
-    launch(made)
-    return made
+    return { entry: made, begin: () => launch(made) }
   }
   const { state, lastError, lastOutput } = entry
-  if (state._tag !== "Backoff" && state._tag !== "Failed") return entry
+  if (state._tag !== "Backoff" && state._tag !== "Failed") return { entry }
   const waitMs = state.retryAt - now
   if (waitMs > (state._tag === "Backoff" ? patienceMs : 0)) {
     return Unavailable.failed(lastError ?? "it keeps ending", waitMs, lastOutput)
   }
-  if (state._tag === "Failed") {
-    const rateMs = spawnRate.take(client, now)
-    if (rateMs > 0) return Unavailable.rateLimited(rateMs)
-    entry.spawn = { client, at: now }
-    Entry.start(entry, now)
-  }
-  return entry
+  if (state._tag === "Backoff") return { entry }
+  const rateMs = spawnRate.take(client, now)
+  if (rateMs > 0) return Unavailable.rateLimited(rateMs)
+  entry.spawn = { client, at: now }
+  return { entry, begin: () => Entry.start(entry, now) }
 }
 
 const leave = ({ capacity }: Supervision, ticket: Entry.Ticket): Effect.Effect<void> =>
@@ -62,8 +65,9 @@ export const makeUse = (supervision: Supervision, launch: (entry: Entry.Entry) =
   const wait = (use: Use, ticket: Entry.Ticket, now: number): Effect.Effect<Target, Unavailable.Unavailable> => {
     const expected = expect(supervision, launch, use, now)
     if (expected instanceof Unavailable.Unavailable) return Effect.fail(expected)
-    Entry.join(expected, ticket)
-    return Deferred.await(expected.arrival).pipe(
+    const arrival = Entry.join(expected.entry, ticket)
+    expected.begin?.()
+    return Deferred.await(arrival).pipe(
       Effect.timeoutOrElse({
         duration: limitMs,
         orElse: () => Effect.fail(Unavailable.failed(`there is no server after ${limitMs} ms`, 0, []))

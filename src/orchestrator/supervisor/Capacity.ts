@@ -75,21 +75,22 @@ export class Capacity {
 
   /** To be called when a server may have become idle. Evicts as many as there are waiters that no place is coming for. */
   reclaim(now: number): void {
-    if (this.#queue.size === 0) return
-    let coming = 0
-    const idle: Array<{ readonly entry: Entry; readonly since: number }> = []
+    // Counted anew each time: the end of one may have moved others on.
+    for (let next = this.#toEvict(now); next !== null; next = this.#toEvict(now)) this.#options.evict(next, now)
+  }
+
+  /** The server that is idle for the longest time, if its place is needed. */
+  #toEvict(now: number): Entry | null {
+    let needed = this.#queue.size
+    if (needed === 0) return null
+    let longest: { readonly entry: Entry; readonly since: number } | null = null
     for (const entry of this.#holders()) {
-      const { state } = entry
-      if (state._tag === "Stopping" && !comesBack(entry)) coming += 1
-      if (state._tag !== "Running") continue
-      const since = idleSince(entry, now)
-      if (since !== null) idle.push({ entry, since })
+      const { _tag } = entry.state
+      if (_tag === "Stopping" && !comesBack(entry)) needed -= 1
+      const since = _tag === "Running" ? idleSince(entry, now) : null
+      if (since !== null && (longest === null || since < longest.since)) longest = { entry, since }
     }
-    const wanted = this.#queue.size - coming
-    if (wanted <= 0) return
-    for (const { entry } of idle.toSorted((a, b) => a.since - b.since).slice(0, wanted)) {
-      this.#options.evict(entry, now)
-    }
+    return needed > 0 && longest !== null ? longest.entry : null
   }
 
   /** Every place is held by a connection or a lease: nobody knows when one comes free. */

@@ -3,12 +3,11 @@ import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import type { ProjectId } from "../../domain/ProjectId.ts"
-import { remove, stoppedError } from "./Drive.ts"
+import { farewell, remove } from "./Drive.ts"
 import * as Entry from "./Entry.ts"
 import * as KeepAwakeToken from "./KeepAwakeToken.ts"
 import { marginMs } from "./Life.ts"
 import type { Supervision } from "./Supervision.ts"
-import * as Unavailable from "./Unavailable.ts"
 
 export const makeCommands = (supervision: Supervision) => {
   const { config, folders, entries, crashes } = supervision
@@ -30,11 +29,13 @@ export const makeCommands = (supervision: Supervision) => {
     if (entry === undefined) return false
     const { state } = entry
     if (!("life" in state)) {
-      remove(supervision, entry, stoppedError())
+      remove(supervision, entry, farewell(supervision))
       return false
     }
-    if (state._tag === "Starting") Entry.refuse(entry, stoppedError())
+    // Who waited for this start is refused; who comes while it stops gets the next one.
+    const tell = state._tag === "Starting" ? Entry.dismiss(entry) : null
     if (!Entry.end(entry, { _tag: "Stopped" }, now)) state.life.ending = { _tag: "Stopped" }
+    tell?.(farewell(supervision))
     yield* gone(entry, state.life)
     return true
   })
@@ -92,11 +93,12 @@ export const makeCommands = (supervision: Supervision) => {
     const living = [...entries.values()].flatMap((entry) => {
       const { state } = entry
       if ("life" in state) {
-        Entry.refuse(entry, Unavailable.draining())
+        const tell = Entry.dismiss(entry)
         Entry.end(entry, { _tag: "Drained" }, now)
+        tell(farewell(supervision))
         return [gone(entry, state.life)]
       }
-      remove(supervision, entry, Unavailable.draining())
+      remove(supervision, entry, farewell(supervision))
       return []
     })
     yield* Effect.all(living, { concurrency: "unbounded", discard: true })

@@ -14,15 +14,22 @@ import * as Unavailable from "./Unavailable.ts"
 /** A request waits for a server in back-off if it is to be started within this time. */
 export const patienceMs = 5_000
 
-/** Out of the map; whoever still waits is refused. */
-export const remove = ({ entries }: Supervision, entry: Entry.Entry, error: Unavailable.Unavailable): void => {
+const forget = ({ entries }: Supervision, entry: Entry.Entry): void => {
   entry.state = { _tag: "Gone" }
   if (entries.get(entry.project) === entry) entries.delete(entry.project)
-  Entry.refuse(entry, error)
-  Entry.notify(entry)
 }
 
-export const stoppedError = () => Unavailable.failed("the server was stopped", 0, [])
+/** Out of the map; whoever still waits is told why, and its fiber ends. */
+export const remove = (supervision: Supervision, entry: Entry.Entry, error: Unavailable.Unavailable): void => {
+  forget(supervision, entry)
+  const tell = Entry.dismiss(entry)
+  Entry.notify(entry)
+  tell(error)
+}
+
+/** Of an entry that ends although somebody waits for it. */
+export const farewell = ({ draining }: Supervision): Unavailable.Unavailable =>
+  draining ? Unavailable.draining() : Unavailable.failed("the server was stopped", 0, [])
 
 const tally = ({ totals }: Supervision, ending: Ending, crashed: boolean, wasRunning: boolean): void => {
   if (crashed) totals.crashes += 1
@@ -59,22 +66,16 @@ const settle = (supervision: Supervision, entry: Entry.Entry, life: Entry.Life, 
   if (entry.spawn !== null) spawnRate.giveBack(entry.spawn.client, entry.spawn.at)
   entry.spawn = null
   entry.served = 0
-  const error = refusal(entry, ending, next, now)
-  if (error !== null) Entry.refuse(entry, error)
-  switch (next._tag) {
-    case "Gone":
-      remove(supervision, entry, supervision.draining ? Unavailable.draining() : stoppedError())
-      break
-    case "Start":
-      if (next.restart) entry.restarts += 1
-      Entry.start(entry, now)
-      break
-    case "Backoff":
-    case "Failed":
-      entry.state = next
-  }
+  const error = refusal(entry, ending, next, now) ?? (next._tag === "Gone" ? farewell(supervision) : null)
+  const tell = error === null ? null : Entry.dismiss(entry)
+  if (next._tag === "Gone") forget(supervision, entry)
+  else if (next._tag === "Start") {
+    if (next.restart) entry.restarts += 1
+    Entry.start(entry, now)
+  } else entry.state = next
   if (next._tag !== "Start" || !Succession.keepsPlace(ending, wasInUse)) capacity.release(entry.place)
   Deferred.doneUnsafe(life.gone, Effect.void)
+  if (error !== null) tell?.(error)
   return next
 }
 
@@ -94,7 +95,7 @@ const rest = Effect.fnUntraced(function* (
   if (state._tag === "Backoff" && (state.restart || entry.waiters.size > 0)) {
     entry.restarts += 1
     Entry.start(entry, now)
-  } else remove(supervision, entry, stoppedError())
+  } else remove(supervision, entry, farewell(supervision))
 })
 
 const once = Effect.fnUntraced(function* (supervision: Supervision, entry: Entry.Entry) {
@@ -121,11 +122,11 @@ export const drive = (supervision: Supervision, entry: Entry.Entry): Effect.Effe
     ),
     Effect.ensuring(
       Effect.sync(() => {
-        if (entry.state._tag !== "Gone") {
-          if ("life" in entry.state) Deferred.doneUnsafe(entry.state.life.gone, Effect.void)
-          remove(supervision, entry, Unavailable.failed("the server could not be supervised", 0, []))
-        }
+        const { state } = entry
         supervision.capacity.release(entry.place)
+        if (state._tag === "Gone") return
+        remove(supervision, entry, Unavailable.failed("the server could not be supervised", 0, []))
+        if ("life" in state) Deferred.doneUnsafe(state.life.gone, Effect.void)
       })
     ),
     Effect.annotateLogs({ project: entry.project })

@@ -1,6 +1,8 @@
 /**
  * What is known of one project's server. Every change is one synchronous step, so that whoever reads an entry between
  * two effects sees it whole: a use that was counted is seen by whoever wants to stop the server.
+ *
+ * To complete a Deferred runs whoever waits for it before it returns. So that is the last thing in each step.
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -143,9 +145,11 @@ export const hold = (entry: Entry, ticket: Ticket, now: number): void => {
   count(entry, ticket)
 }
 
-export const join = (entry: Entry, ticket: Ticket): void => {
+/** What the ticket has to wait for. */
+export const join = (entry: Entry, ticket: Ticket): Entry["arrival"] => {
   ticket.entry = entry
   entry.waiters.add(ticket)
+  return entry.arrival
 }
 
 /** Safe to call again, and whatever became of the entry. Returns it where the ticket was of one. */
@@ -169,17 +173,18 @@ export const notify = (entry: Entry): void => {
   Deferred.doneUnsafe(changed, Effect.void)
 }
 
-const arrived = (entry: Entry, outcome: Effect.Effect<Target, Unavailable>): void => {
+const nextArrival = (entry: Entry): Entry["arrival"] => {
   const { arrival } = entry
   entry.arrival = Deferred.makeUnsafe()
   entry.waiters.clear()
-  Deferred.doneUnsafe(arrival, outcome)
+  return arrival
 }
 
-/** Whoever waits is told; none of them is counted. */
-export const refuse = (entry: Entry, error: Unavailable): void => {
+/** Nobody waits any more. Those who did are told by what this returns, once all else is in order. */
+export const dismiss = (entry: Entry): ((error: Unavailable) => void) => {
   for (const ticket of entry.waiters) ticket.entry = null
-  arrived(entry, Effect.fail(error))
+  const arrival = nextArrival(entry)
+  return (error) => void Deferred.doneUnsafe(arrival, Effect.fail(error))
 }
 
 /** Ready: whoever waits is counted at this very moment. */
@@ -188,7 +193,7 @@ export const run = (entry: Entry, life: Life, running: Running): void => {
   entry.coldStartMs = running.readyAt - life.since
   entry.lastActivityAt = running.readyAt
   for (const ticket of entry.waiters) count(entry, ticket)
-  arrived(entry, Effect.succeed(running.target))
+  Deferred.doneUnsafe(nextArrival(entry), Effect.succeed(running.target))
 }
 
 /** A new life. The fiber of an entry that rested is woken. */
