@@ -67,7 +67,7 @@ const make = Effect.gen(function* () {
     Effect.catchTag("FolderInUse", ({ pid }) =>
       Effect.fail(
         new OrchestratorFolderError({
-          detail: `${root} is in use by an orchestrator, process ${pid}: stop it, or choose another --data-dir`
+          detail: `${root} is in use by an orchestrator, process ${pid}: stop it, or choose another --data-dir (of a folder that is only a copy of one in use, remove .valet/run)`
         })
       )
     )

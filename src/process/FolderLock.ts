@@ -7,13 +7,16 @@
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as MarkFolder from "./MarkFolder.ts"
-import { isAlive, markOf } from "./ProcessMark.ts"
+import { hasEnded, markOf } from "./ProcessMark.ts"
 
 export class FolderInUse extends Schema.TaggedError<FolderInUse>()("FolderInUse", { pid: Schema.Int }) {
   override get message() {
     return `in use by process ${this.pid}`
   }
 }
+
+/** For a holder that was just killed, or is about to end: its last thread may outlive the signal for a moment. */
+const patienceMs = 2_000
 
 /** Until the scope closes. `folder` is for the marks alone. */
 export const hold = Effect.fn("FolderLock.hold")(function* (folder: string) {
@@ -30,7 +33,7 @@ export const hold = Effect.fn("FolderLock.hold")(function* (folder: string) {
   )
   for (const mark of (yield* marks.list).marks) {
     if (mark.pid === own.pid && mark.startedAt === own.startedAt) continue
-    if (yield* isAlive(mark)) return yield* new FolderInUse({ pid: mark.pid })
+    if (!(yield* hasEnded(mark, patienceMs))) return yield* new FolderInUse({ pid: mark.pid })
     yield* marks.remove(mark)
   }
 })

@@ -21,6 +21,7 @@ export const make = Effect.fnUntraced(function* (folder: string) {
     /** Fails where it is there already. */
     add: (mark: ProcessMark) => fs.writeFileString(at(nameOf(mark)), "", { flag: "wx", mode: 0o600 }),
     remove: (mark: ProcessMark) => fs.remove(at(nameOf(mark)), { force: true }),
+    removeStranger: (name: string) => fs.remove(at(name), { force: true, recursive: true }),
     /** `strangers`: names that are no mark. */
     list: Effect.gen(function* () {
       const marks: Array<ProcessMark> = []

@@ -59,7 +59,8 @@ const signal = (mark: ProcessMark, name: NodeJS.Signals) =>
     }
   })
 
-const ended = (mark: ProcessMark, withinMs: number) =>
+/** As soon as it has ended; false if it is alive after `withinMs`. */
+export const hasEnded = (mark: ProcessMark, withinMs: number): Effect.Effect<boolean> =>
   isAlive(mark).pipe(
     Effect.repeat({
       while: (alive) => alive,
@@ -72,7 +73,7 @@ const ended = (mark: ProcessMark, withinMs: number) =>
 export const terminate = (mark: ProcessMark, graceMs: number): Effect.Effect<boolean> =>
   Effect.gen(function* () {
     yield* signal(mark, "SIGTERM")
-    if (yield* ended(mark, graceMs)) return true
+    if (yield* hasEnded(mark, graceMs)) return true
     yield* signal(mark, "SIGKILL")
-    return yield* ended(mark, 5_000)
+    return yield* hasEnded(mark, 5_000)
   })

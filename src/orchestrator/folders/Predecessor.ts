@@ -47,5 +47,6 @@ export const endChildren = Effect.fn("Predecessor.endChildren")(function* (
   for (const group of groups) if (!(yield* isGroupGone(group))) left.add(group)
   // Whoever is left stays written down.
   for (const mark of marks) if (!left.has(mark.pid)) yield* children.remove(mark)
+  yield* Effect.forEach(strangers, children.removeStranger, { discard: true })
   return [...left]
 })

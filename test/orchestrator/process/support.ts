@@ -42,11 +42,13 @@ export const hosted = <A, E, R>(
 
 export const node = (code: string): ReadonlyArray<string> => [process.execPath, "-e", code]
 
-/** A zombie only waits for its parent. */
+/** A zombie only waits for its parent, but not before its last thread has ended. */
 export const isAlive = (pid: number): boolean => {
   try {
     process.kill(pid, 0)
-    return !/\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, "latin1"))
+    const stat = readFileSync(`/proc/${pid}/stat`, "latin1")
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ")
+    return fields[0] !== "X" && !(fields[0] === "Z" && Number(fields[17]) <= 1)
   } catch {
     return false
   }
