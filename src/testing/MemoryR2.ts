@@ -11,6 +11,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { R2, R2Error, type PresignedUrl } from "../services/r2/R2.ts"
+import { Link } from "./Link.ts"
 
 export type Operation = "presignPut" | "presignGet" | "head" | "checksum" | "delete" | "list" | "put" | "get"
 
@@ -40,9 +41,13 @@ export class MemoryR2 extends Context.Service<
     put(url: string, upload: Upload): Effect.Effect<{ readonly status: number }>
     /** 200, 403, 404, 503; the body is empty but for 200. */
     get(url: string): Effect.Effect<{ readonly status: number; readonly body: Uint8Array }>
+    /** The plane's side, past every link. */
+    readonly plane: R2["Service"]
     setFaults(faultFor: FaultFor): Effect.Effect<void>
     readonly clearFaults: Effect.Effect<void>
     readonly objects: Effect.Effect<ReadonlyMap<string, Uint8Array>>
+    /** What is stored under the key at this moment. */
+    readonly peek: (key: string) => Uint8Array | undefined
     /** Puts an object past all rules; null removes it. */
     overwrite(key: string, body: Uint8Array | null): Effect.Effect<void>
     /** Flips one bit of a stored object. */
@@ -184,9 +189,11 @@ const make = Effect.sync(() => {
   const memory = MemoryR2.of({
     put,
     get,
+    plane: r2,
     setFaults: (next) => Effect.sync(() => void (faultFor = next)),
     clearFaults: Effect.sync(() => void (faultFor = none)),
     objects: Effect.sync(() => new Map(stored)),
+    peek: (key) => stored.get(key),
     overwrite: (key, body) => Effect.sync(() => void (body === null ? stored.delete(key) : stored.set(key, body))),
     corrupt: (key) => change(key, flipped),
     truncate: (key) => change(key, halved)
@@ -196,3 +203,20 @@ const make = Effect.sync(() => {
 })
 
 export const layer: Layer.Layer<R2 | MemoryR2> = Layer.effectContext(make)
+
+/** The bucket as one more client sees it, over its own link. */
+export const layerClient: Layer.Layer<R2, never, MemoryR2> = Layer.effect(
+  R2,
+  Effect.gen(function* () {
+    const { plane } = yield* MemoryR2
+    const link = yield* Link
+    return R2.of({
+      presignPut: (key, seconds) => plane.presignPut(key, seconds),
+      presignGet: (key, seconds) => plane.presignGet(key, seconds),
+      head: (key) => link("r2", "head")(plane.head(key)),
+      checksum: (key, onBytes) => link("r2", "checksum")(plane.checksum(key, onBytes)),
+      delete: (key) => link("r2", "delete")(plane.delete(key)),
+      list: (prefix) => link("r2", "list")(plane.list(prefix))
+    })
+  })
+)

@@ -76,7 +76,7 @@ export const layerSeededRandom: Layer.Layer<SecureRandom.SecureRandom> = Layer.e
 )
 
 /** A machine of the modelled Fly as the fake servers' host: started machines answer, a boot forgets memory. */
-const layerHosts = Layer.effectDiscard(
+export const layerHosts = Layer.effectDiscard(
   Effect.gen(function* () {
     const world = yield* FlyWorld
     const machines = yield* FakeMachines
@@ -97,7 +97,7 @@ const layerHosts = Layer.effectDiscard(
 )
 
 /** What a volume holds follows it into its forks and snapshots. */
-const copyVolumes =
+export const copyVolumes =
   (machines: FakeMachines["Service"]) =>
   (action: HostAction): Effect.Effect<void> => {
     switch (action._tag) {

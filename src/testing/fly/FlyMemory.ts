@@ -23,6 +23,7 @@ import { Fly } from "../../services/fly/Fly.ts"
 import type { Effects } from "../../services/fly/FlyAnswer.ts"
 import { reasonOf, reasonOfTransport } from "../../services/fly/FlyAnswer.ts"
 import { FlyError, WaitTimeout } from "../../services/fly/FlyError.ts"
+import { Link } from "../Link.ts"
 
 export const defaultApp = "valet-projects"
 
@@ -65,6 +66,7 @@ const attemptMs = 30_000
 
 const make = Effect.fnUntraced(function* (app: string) {
   const world = yield* FlyWorld
+  const link = yield* Link
 
   const errorOf = (operation: string, effects: Effects, bound: boolean, refused: Refusal) =>
     new FlyError({
@@ -95,6 +97,7 @@ const make = Effect.fnUntraced(function* (app: string) {
     { effects, bound = false, empty }: Shape<A>
   ): Effect.Effect<A, FlyError> =>
     world.call({ operation, app, ...about }, op, empty === undefined ? {} : { empty }).pipe(
+      link("fly", operation),
       Effect.mapError((failed) =>
         failed._tag === "Refusal"
           ? errorOf(operation, effects, bound, failed)
@@ -129,7 +132,11 @@ const make = Effect.fnUntraced(function* (app: string) {
     const reached = yield* call("waitMachine", { target: id }, look, { effects: "wait" }).pipe(
       Effect.filterOrElse(
         (machine) => machine !== null,
-        () => Effect.mapError(world.awaitAnswer(look, timeoutMs), (it) => errorOf("waitMachine", "wait", false, it))
+        () =>
+          world.awaitAnswer(look, timeoutMs).pipe(
+            link("fly", "waitMachine"),
+            Effect.mapError((it) => errorOf("waitMachine", "wait", false, it))
+          )
       ),
       Effect.map((machine) => machine !== null),
       Effect.catchIf(

@@ -16,6 +16,7 @@ import { Keys } from "../../services/Keys.ts"
 import { Failure, interpret } from "../../services/machine/MachineAnswer.ts"
 import { machineClient, type Send } from "../../services/machine/MachineCalls.ts"
 import { MachineClient, Unreachable } from "../../services/machine/MachineClient.ts"
+import { Link } from "../Link.ts"
 import { MemoryR2 } from "../MemoryR2.ts"
 import {
   emptyVolume,
@@ -71,6 +72,12 @@ export interface ClientRequest {
   readonly write?: string
 }
 
+/** Milliseconds since the epoch, and of silence. */
+export interface Quiet {
+  readonly since: number
+  readonly timeoutMs: number
+}
+
 /** What a volume holds, for tests to look at. */
 export type VolumeView = Readonly<Omit<Volume, "documents">> & { readonly documents: ReadonlyMap<string, string> }
 
@@ -90,9 +97,13 @@ export class FakeMachines extends Context.Service<
     request(request: ClientRequest): Effect.Effect<ClientAnswer>
     /** Counts as a connection until the scope closes, the machine stops or its server is sealed. */
     connect(machineId: string, projectId: string): Effect.Effect<ClientAnswer, never, Scope.Scope>
+    /** Since when its server idles, and for how long it does until it suspends itself; null while it may not. */
+    quiet(machineId: string, defaultTimeoutSeconds: number): Effect.Effect<Quiet | null>
     /** Machines whose servers would suspend themselves now, given the plane's default idle timeout. */
     idle(defaultTimeoutSeconds: number): Effect.Effect<ReadonlyArray<string>>
 
+    /** One request of a plane, with its faults. */
+    readonly send: Send
     /** One HTTP request of the protocol, bearer included, as a server that speaks HTTP passes it on. */
     handle(machineId: string, path: string, bearer: string | null, body: unknown): Effect.Effect<Response | null>
 
@@ -198,6 +209,22 @@ const make = Effect.gen(function* () {
     return { volume, memory, projectUid: volume.project.uid, refusal: null } as const
   })
 
+  const quiet = Effect.fnUntraced(function* (
+    machineId: string,
+    defaultTimeoutSeconds: number
+  ): Effect.fn.Return<Quiet | null> {
+    const found = yield* serverOf(machineId)
+    if (found === null) return null
+    const { volume, memory } = found.server
+    const moving = memory.transfer !== null && !Deferred.isDoneUnsafe(memory.transfer.done)
+    const occupied = memory.connections.size > 0 || memory.internalCalls > 0 || moving
+    if (!volume.ready || volume.sealedBy !== null || occupied) return null
+    return {
+      since: Math.max(memory.awakeSince, memory.lastServedAt ?? 0),
+      timeoutMs: (volume.idleTimeoutSeconds ?? defaultTimeoutSeconds) * 1_000
+    }
+  })
+
   const fakes = FakeMachines.of({
     setHosts: (next) => Effect.sync(() => void (hostOf = next)),
     boot: (machineId, host) =>
@@ -233,24 +260,15 @@ const make = Effect.gen(function* () {
       )
       return { _tag: "Acknowledged", projectUid: server.projectUid, value: null }
     }),
+    quiet,
     idle: Effect.fnUntraced(function* (defaultTimeoutSeconds) {
       const now = yield* Clock.currentTimeMillis
-      const machines = yield* Effect.forEach([...memories.keys()], (machineId) =>
-        Effect.map(serverOf(machineId), (found) => ({ machineId, found }))
-      )
-      return machines
-        .filter(({ found }) => {
-          if (found === null) return false
-          const { volume, memory } = found.server
-          const moving = memory.transfer !== null && !Deferred.isDoneUnsafe(memory.transfer.done)
-          const occupied = memory.connections.size > 0 || memory.internalCalls > 0 || moving
-          const timeoutMs = (volume.idleTimeoutSeconds ?? defaultTimeoutSeconds) * 1_000
-          const since = Math.max(memory.awakeSince, memory.lastServedAt ?? 0)
-          return volume.ready && volume.sealedBy === null && !occupied && now - since >= timeoutMs
-        })
-        .map(({ machineId }) => machineId)
+      const isIdle = (machineId: string) =>
+        Effect.map(quiet(machineId, defaultTimeoutSeconds), (it) => it !== null && now - it.since >= it.timeoutMs)
+      return yield* Effect.filter([...memories.keys()], isIdle)
     }),
 
+    send,
     handle: (machineId, path, bearer, body) =>
       Effect.gen(function* () {
         const fault = yield* Effect.suspend(() => faultFor(path, machineId))
@@ -275,3 +293,13 @@ const make = Effect.gen(function* () {
 
 export const layerFakeMachines: Layer.Layer<FakeMachines | MachineClient, never, MemoryR2 | Keys> =
   Layer.effectContext(make)
+
+/** The machines as one more plane calls them, over its own link. */
+export const layerMachineClient: Layer.Layer<MachineClient, never, FakeMachines | Keys> = Layer.effect(
+  MachineClient,
+  Effect.gen(function* () {
+    const { send } = yield* FakeMachines
+    const link = yield* Link
+    return machineClient((request) => link("machine", request.call.name)(send(request)), yield* Keys)
+  })
+)

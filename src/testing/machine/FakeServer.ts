@@ -96,7 +96,7 @@ const failed = (error: "restore_failed" | "archive_failed", detail: string): Res
   body: { error, detail }
 })
 
-const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex")
+export const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex")
 
 const File = Schema.fromJsonString(
   Schema.Struct({ uid: Schema.String, documents: Schema.Array(Schema.Tuple([Schema.String, Schema.String])) })
@@ -107,6 +107,13 @@ const decodeFile = Schema.decodeUnknownOption(File)
 /** The database file: every byte of it follows from the documents. */
 const fileOf = ({ project, documents }: Volume): Uint8Array =>
   new TextEncoder().encode(encodeFile({ uid: project?.uid ?? "", documents: [...documents].toSorted() }))
+
+/** The documents of a database file; null where it is none. */
+export const filed = (bytes: Uint8Array): ReadonlyMap<string, string> | null =>
+  Option.match(decodeFile(new TextDecoder().decode(bytes)), {
+    onNone: () => null,
+    onSome: ({ documents }) => new Map(documents)
+  })
 
 /** 503 of the store is tried again, as a server does on its own. */
 const patient = <A extends { readonly status: number }>(request: Effect.Effect<A>): Effect.Effect<A> =>

@@ -8,6 +8,7 @@ import * as Layer from "effect/Layer"
 import { wakeLock } from "../../domain/transitions/Lease.ts"
 import { Projects } from "../../services/db/Projects.ts"
 import { Locks } from "../../services/locks/Locks.ts"
+import { Link } from "../Link.ts"
 import { MemoryDatabase } from "./MemoryDatabase.ts"
 
 export const layerLocks = (instance: string) =>
@@ -15,15 +16,17 @@ export const layerLocks = (instance: string) =>
     Locks,
     Effect.gen(function* () {
       const { sessions } = yield* MemoryDatabase
+      const link = yield* Link
       const projects = yield* Projects
 
       return Locks.of({
         withTaskLock: (key) => (task) =>
           Effect.acquireUseRelease(
-            Effect.sync(() => sessions.tryAcquire(key, instance)),
+            link("database", "tryLock")(Effect.sync(() => sessions.tryAcquire(key, instance))),
             (held) =>
               held === null ? Effect.succeedNone : Effect.asSome(Effect.raceFirst(Deferred.await(held.lost), task)),
-            (held) => Effect.sync(() => held !== null && sessions.release(key, held))
+            (held) =>
+              held === null ? Effect.void : link("database", "unlock")(Effect.sync(() => sessions.release(key, held)))
           ),
         tryAcquireWakeLock: (input) => projects.beginWake({ ...input, leaseMs: wakeLock.leaseMs }),
         renewWakeLock: (lease) => projects.renew(lease, wakeLock.leaseMs),

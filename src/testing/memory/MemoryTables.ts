@@ -24,7 +24,17 @@ const add = <K, V>(index: Map<K, Set<V>>, key: K, value: V) => {
   else values.add(value)
 }
 
+/** Told of each row as it is written, before anybody else can see it. */
+export interface TableObserver {
+  readonly project: (before: Project | undefined, after: Project, now: number) => void
+  readonly machine: (before: MachineRow | undefined, after: MachineRow) => void
+  readonly archive: (before: ArchiveRow | undefined, after: ArchiveRow) => void
+  /** The rows of one transition are all written. */
+  readonly written: (written: Written, now: number) => void
+}
+
 export class MemoryTables {
+  observer: TableObserver | null = null
   readonly projects = new Map<ProjectId, Project>()
   readonly machines = new Map<MachineName, MachineRow>()
   readonly archives = new Map<string, ArchiveRow>()
@@ -86,6 +96,7 @@ export class MemoryTables {
     for (const row of written.machines) this.putMachine(row)
     for (const row of written.archives) this.putArchive(row)
     this.append(written.project.projectId, written.events, now)
+    this.observer?.written(written, now)
   }
 
   putProject(project: Project, now: number): void {
@@ -94,11 +105,13 @@ export class MemoryTables {
       if (project.operationId === null) this.begunAt.delete(project.projectId)
       else this.begunAt.set(project.projectId, now)
     }
+    this.observer?.project(before, project, now)
     this.projects.set(project.projectId, project)
     this.#uids.add(project.uid)
   }
 
   putMachine(row: MachineRow, deletions?: Deletions): void {
+    this.observer?.machine(this.machines.get(row.name), row)
     this.machines.set(row.name, row)
     if (deletions !== undefined) this.#deletions.set(row.name, deletions)
     if (row.project !== null) add(this.#machinesOf, row.project, row.name)
@@ -111,6 +124,7 @@ export class MemoryTables {
   }
 
   putArchive(row: ArchiveRow): void {
+    this.observer?.archive(this.archives.get(row.r2Key), row)
     this.archives.set(row.r2Key, row)
     add(this.#archivesOf, row.projectUid, row.r2Key)
   }

@@ -5,6 +5,7 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import { StoreError } from "../../services/db/StoreError.ts"
+import { Link } from "../Link.ts"
 import type { MemoryDatabase } from "./MemoryDatabase.ts"
 
 export type StoreFault = "none" | "before" | "after"
@@ -20,8 +21,10 @@ export const StoreFaults = Context.Reference<(operation: string) => Effect.Effec
 export type Run = <A>(operation: string, body: (now: number) => A) => Effect.Effect<A, StoreError>
 
 export const runner = (database: MemoryDatabase["Service"]): Effect.Effect<Run> =>
-  Effect.map(StoreFaults, (faults) => {
-    const run: Run = Effect.fnUntraced(function* (operation, body) {
+  Effect.gen(function* () {
+    const faults = yield* StoreFaults
+    const link = yield* Link
+    const answered: Run = Effect.fnUntraced(function* (operation, body) {
       const fault = yield* faults(operation)
       if (fault === "before") {
         return yield* new StoreError({ operation, reason: "Unavailable", detail: "injected: connection refused" })
@@ -32,5 +35,6 @@ export const runner = (database: MemoryDatabase["Service"]): Effect.Effect<Run> 
       }
       return result
     })
+    const run: Run = (operation, body) => link("database", operation)(answered(operation, body))
     return run
   })

@@ -1,0 +1,214 @@
+/**
+ * People and programs that use the plane: they create projects, come, write, read, leave, come back after minutes or
+ * days, ask for sleep, change settings, delete. Each remembers what was acknowledged.
+ */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import * as ProjectId from "../../domain/ProjectId.ts"
+import type { Edge, Outcome } from "./Edge.ts"
+import type { Reply } from "./Instance.ts"
+import type { Known, Witness } from "./Witness.ts"
+import type { World } from "./World.ts"
+
+const Created = Schema.fromJsonString(
+  Schema.Struct({ project_id: ProjectId.ProjectId, deploy_key: Schema.String, state: Schema.String })
+)
+const decodeCreated = Schema.decodeUnknownOption(Created)
+
+/** A request is answered within the router's patience and one replay, or it hangs. */
+const answeredWithinMs = 3 * 60_000
+const minute = 60_000
+
+const json = { "content-type": "application/json", host: "plane.example" }
+
+export interface ClientsOptions {
+  readonly world: World
+  readonly edge: Edge
+  readonly witness: Witness
+  /** No new session begins after it. */
+  readonly untilMs: number
+}
+
+export const make = ({ edge, untilMs, witness, world }: ClientsOptions) => {
+  const { dice, journal, time } = world
+  const now = () => time.clock.currentTimeMillisUnsafe()
+
+  const bounded = <A>(what: string, known: Known | null, request: Effect.Effect<A>): Effect.Effect<A | null> => {
+    const begun = now()
+    return request.pipe(
+      Effect.tap(() =>
+        Effect.sync(() => {
+          const took = now() - begun
+          if (took > answeredWithinMs) journal.violate("I5", `${what} was answered after ${took} ms`, known?.id ?? null)
+        })
+      ),
+      Effect.timeoutOrElse({
+        duration: 2 * answeredWithinMs,
+        orElse: () =>
+          Effect.sync(() => {
+            journal.violate("I5", `${what} was never answered`, known?.id ?? null)
+            return null
+          })
+      })
+    )
+  }
+
+  const create = (client: string): Effect.Effect<Known | null> =>
+    Effect.gen(function* () {
+      const reply = yield* bounded(
+        "create",
+        null,
+        edge.ask({ method: "POST", path: "/api/projects", headers: { ...json, "fly-client-ip": client }, body: {} })
+      )
+      if (reply === null || reply.status !== 201) {
+        journal.note(`create refused ${reply?.status ?? "broken"}`)
+        return null
+      }
+      const created = Option.getOrNull(decodeCreated(reply.body))
+      const project = created === null ? undefined : world.database.tables.projects.get(created.project_id)
+      if (created === null || project === undefined) {
+        journal.violate("I5", `a create was answered with ${reply.body}`)
+        return null
+      }
+      journal.note(`created ${created.project_id} ${created.state}`)
+      journal.count("operation creates")
+      return witness.created(created.project_id, project.uid, created.deploy_key, now())
+    })
+
+  const told = (known: Known, document: string, write: string | undefined, outcome: Outcome | null) => {
+    if (outcome === null) return false
+    if (outcome._tag === "Acknowledged") {
+      witness.served(known, { ...outcome, at: now() })
+      if (write === undefined) witness.read(known, document, outcome.value)
+      else witness.written(known, document, write)
+    } else if (write !== undefined && outcome._tag === "Broken") witness.unanswered(known, document, write)
+    const what = write === undefined ? "read" : "write"
+    const answer = outcome._tag === "Refused" ? `${outcome.status}` : outcome._tag
+    journal.note(`client ${known.id} ${what} ${document} ${answer}`)
+    journal.count(`client ${what} ${answer}`)
+    if (outcome._tag === "Refused" && outcome.status === 404 && known.deletion === "none") {
+      journal.violate("I5", `${known.id} exists and is answered with 404`, known.id)
+    }
+    return outcome._tag === "Acknowledged"
+  }
+
+  const use = (known: Known, document: string, write: string | undefined) =>
+    Effect.map(
+      bounded(
+        "a request",
+        known,
+        edge.send({ projectId: known.id, document, ...(write === undefined ? {} : { write }) })
+      ),
+      (outcome) => told(known, document, write, outcome)
+    )
+
+  /** Reads what it knows, until it is answered or gives up. */
+  const read = (known: Known, document: string, tries: number) =>
+    Effect.gen(function* () {
+      for (let at = 0; at < tries; at++) {
+        if (yield* use(known, document, undefined)) return true
+        if (known.deletion !== "none") return false
+        yield* Effect.sleep(dice.between(500, 10_000))
+      }
+      return false
+    })
+
+  /** Nobody waits for the end of the time asleep. */
+  const pause = (ms: number) =>
+    Effect.suspend(() => Effect.sleep(Math.max(0, Math.min(Math.round(ms), untilMs - now()))))
+
+  const session = (known: Known, document: string) =>
+    Effect.gen(function* () {
+      if (!(yield* read(known, document, 5))) return
+      for (let left = dice.between(1, 5); left > 0 && known.deletion === "none"; left--) {
+        yield* Effect.sleep(Math.round(dice.exponential(dice.chance(0.2) ? 10 * minute : 5_000)))
+        if (dice.chance(0.6)) yield* use(known, document, witness.nextValue())
+        else yield* use(known, document, undefined)
+      }
+    })
+
+  const owner = (known: Known) => ({ ...json, authorization: `Bearer ${known.deployKey}` })
+  const path = (known: Known) => `/api/projects/${known.id}`
+
+  const sleep = (known: Known) =>
+    Effect.gen(function* () {
+      known.forcedAt = now()
+      const to = dice.chance(0.7) ? "dormant" : "suspended"
+      const request = { method: "POST", path: `${path(known)}/sleep`, headers: owner(known), body: { to } } as const
+      // An archive may take as long as its transfer; it is not held to a request's time.
+      const reply: Reply | null = yield* edge.ask(request)
+      known.forcedAt = now()
+      journal.note(`sleep ${known.id} ${to} ${reply?.status ?? "broken"}`)
+      journal.count(`api sleep ${reply?.status ?? "broken"}`)
+    })
+
+  const change = (known: Known) =>
+    Effect.gen(function* () {
+      const body = { idle_timeout_seconds: dice.between(60, 900) }
+      const reply = yield* edge.ask({ method: "PATCH", path: path(known), headers: owner(known), body })
+      journal.count(`api settings ${reply?.status ?? "broken"}`)
+    })
+
+  const remove = (known: Known) =>
+    Effect.gen(function* () {
+      known.deletion = "asked"
+      journal.note(`delete ${known.id}`)
+      for (let at = 0; at < 20; at++) {
+        const reply = yield* bounded(
+          "delete",
+          known,
+          edge.ask({ method: "DELETE", path: path(known), headers: owner(known) })
+        )
+        journal.note(`delete ${known.id} ${reply?.status ?? "broken"}`)
+        if (reply !== null && (reply.status === 204 || reply.status === 404)) {
+          known.deletion = "done"
+          journal.count("operation deletes")
+          return
+        }
+        yield* Effect.sleep(dice.between(1_000, 30_000))
+      }
+    })
+
+  /** One of a project's users; each writes a document of its own. */
+  const user = (known: Known, document: string) =>
+    Effect.gen(function* () {
+      // Some come every few minutes, some once a day.
+      const pauseMs = dice.magnitude(10 * minute, 12 * 60 * minute)
+      while (now() < untilMs && known.deletion === "none") {
+        yield* session(known, document)
+        yield* pause(dice.exponential(pauseMs))
+      }
+    })
+
+  const ownerOf = (known: Known) =>
+    Effect.gen(function* () {
+      while (now() < untilMs && known.deletion === "none") {
+        yield* pause(dice.exponential(12 * 60 * minute))
+        if (now() >= untilMs) return
+        const drawn = dice.next()
+        yield* drawn < 0.5 ? sleep(known) : drawn < 0.8 ? change(known) : drawn < 0.9 ? remove(known) : Effect.void
+      }
+    })
+
+  /** Creates a project, sooner or later, and uses it. */
+  const life = (at: number) =>
+    Effect.gen(function* () {
+      yield* Effect.sleep(Math.round(dice.exponential(2 * 60 * minute)))
+      let known: Known | null = null
+      while (known === null && now() < untilMs) {
+        known = yield* create(`198.51.100.${(at % 3) + 1}`)
+        if (known === null) yield* Effect.sleep(dice.between(10_000, 5 * minute))
+      }
+      if (known === null) return
+      const users = Array.from({ length: dice.between(1, 3) }, (_, index) => `doc-${index}`)
+      const project = known
+      yield* Effect.all([...users.map((document) => user(project, document)), ownerOf(project)], {
+        concurrency: "unbounded"
+      })
+    })
+
+  return { life, read }
+}
+
+export type Clients = ReturnType<typeof make>

@@ -1,0 +1,133 @@
+/**
+ * What one seed is about: each fault is absent from about half of the seeds and rare, common or heavy in the others, so
+ * that some seeds look at one fault alone and some at all of them together.
+ */
+import type { Dice } from "./Dice.ts"
+
+export const modes = ["safety", "liveness"] as const
+/** Safety: faults never end. Liveness: faults end, and everything must come to rest. */
+export type Mode = (typeof modes)[number]
+
+/** Chances of one call each. */
+export interface Rates {
+  readonly databaseBefore: number
+  readonly databaseAfter: number
+  readonly databaseSlow: number
+  readonly flyDropBefore: number
+  readonly flyDropAfter: number
+  readonly flyLate: number
+  readonly flyErrorBefore: number
+  readonly flyErrorAfter: number
+  readonly flyTimeoutBefore: number
+  readonly flyTimeoutAfter: number
+  readonly flyRateLimit: number
+  readonly flyHostFull: number
+  readonly flyNoPlacement: number
+  readonly flyRegionFull: number
+  readonly flySlow: number
+  readonly flyEmptyList: number
+  readonly machineUnreachable: number
+  readonly machineUnreachableAfter: number
+  readonly machineSlow: number
+  readonly machineDuplicate: number
+  readonly machineLate: number
+  readonly machineSealFails: number
+  readonly machineRestoreFails: number
+  readonly r2Unavailable: number
+  readonly r2UnavailableAfter: number
+  readonly r2Denied: number
+  readonly r2NotStored: number
+  readonly r2Corrupt: number
+  readonly r2Short: number
+  readonly r2Slow: number
+  readonly edgeSlowHop: number
+  readonly edgeAnswerLost: number
+  readonly linkOrphaned: number
+}
+
+/** Mean hours between two of each; 0: never. */
+export interface Calamities {
+  readonly crash: number
+  readonly pause: number
+  readonly replacement: number
+  readonly feedLost: number
+  readonly lockLost: number
+  readonly databaseOutage: number
+  readonly r2Outage: number
+  readonly hostUnreachable: number
+  readonly machineLost: number
+  readonly hostLost: number
+  readonly migration: number
+  readonly machineCrash: number
+}
+
+export interface Profile {
+  readonly rates: Rates
+  readonly calamities: Calamities
+  /** Instances whose clock is off, and by how much at most, in milliseconds. */
+  readonly skewMs: number
+}
+
+export const noRates: Rates = {
+  databaseBefore: 0,
+  databaseAfter: 0,
+  databaseSlow: 0,
+  flyDropBefore: 0,
+  flyDropAfter: 0,
+  flyLate: 0,
+  flyErrorBefore: 0,
+  flyErrorAfter: 0,
+  flyTimeoutBefore: 0,
+  flyTimeoutAfter: 0,
+  flyRateLimit: 0,
+  flyHostFull: 0,
+  flyNoPlacement: 0,
+  flyRegionFull: 0,
+  flySlow: 0,
+  flyEmptyList: 0,
+  machineUnreachable: 0,
+  machineUnreachableAfter: 0,
+  machineSlow: 0,
+  machineDuplicate: 0,
+  machineLate: 0,
+  machineSealFails: 0,
+  machineRestoreFails: 0,
+  r2Unavailable: 0,
+  r2UnavailableAfter: 0,
+  r2Denied: 0,
+  r2NotStored: 0,
+  r2Corrupt: 0,
+  r2Short: 0,
+  r2Slow: 0,
+  edgeSlowHop: 0,
+  edgeAnswerLost: 0,
+  linkOrphaned: 0
+}
+
+export const noCalamities: Calamities = {
+  crash: 0,
+  pause: 0,
+  replacement: 0,
+  feedLost: 0,
+  lockLost: 0,
+  databaseOutage: 0,
+  r2Outage: 0,
+  hostUnreachable: 0,
+  machineLost: 0,
+  hostLost: 0,
+  migration: 0,
+  machineCrash: 0
+}
+
+const keys = <A extends object>(record: A): ReadonlyArray<keyof A & string> =>
+  Object.keys(record).filter((key): key is keyof A & string => key in record)
+
+export const drawProfile = (dice: Dice): Profile => {
+  const rates: { -readonly [K in keyof Rates]: number } = { ...noRates }
+  for (const key of keys(noRates)) rates[key] = dice.chance(0.5) ? dice.magnitude(0.002, 0.15) : 0
+  const calamities: { -readonly [K in keyof Calamities]: number } = { ...noCalamities }
+  for (const key of keys(noCalamities)) calamities[key] = dice.chance(0.5) ? dice.magnitude(2, 48) : 0
+  return { rates, calamities, skewMs: dice.chance(0.5) ? dice.magnitude(100, 120_000) : 0 }
+}
+
+export const quietProfile: Profile = { rates: noRates, calamities: noCalamities, skewMs: 0 }

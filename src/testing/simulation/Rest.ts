@@ -1,0 +1,93 @@
+/**
+ * At the end, when faults have ended: within two hours nothing runs, Fly and the bucket hold what the ledgers say, the
+ * pool is full, and every project answers with all that was acknowledged.
+ */
+import * as Effect from "effect/Effect"
+import type { Clients } from "./Clients.ts"
+import type { Watch } from "./Watch.ts"
+import type { Witness } from "./Witness.ts"
+import type { World } from "./World.ts"
+
+const hour = 60 * 60_000
+
+export interface RestInput {
+  readonly world: World
+  readonly witness: Witness
+  readonly watch: Watch
+  readonly clients: Clients
+}
+
+const idsOf = (all: ReadonlyArray<string | null>) => all.filter((id) => id !== null).toSorted()
+
+const same = (a: ReadonlyArray<string | null>, b: ReadonlyArray<string | null>): string | null => {
+  const [left, right] = [idsOf(a), idsOf(b)]
+  const only = (these: ReadonlyArray<string>, those: ReadonlyArray<string>) =>
+    these.filter((id) => !those.includes(id)).join(" ")
+  const [here, there] = [only(left, right), only(right, left)]
+  return here === "" && there === "" ? null : `there: ${here || "nothing"}; noted alone: ${there || "nothing"}`
+}
+
+/** I6, I7 and I9, of this moment. */
+const atRest = ({ world }: RestInput) =>
+  Effect.gen(function* () {
+    const { config, database, fly, journal, r2 } = world
+    const { tables } = database
+    for (const project of tables.projects.values()) {
+      if (project.operation === "none") continue
+      journal.violate("I6", `${project.operation} still runs two hours after the last fault`, project.projectId)
+    }
+    const rows = [...tables.machines.values()].filter((row) => row.status !== "gone")
+    for (const row of rows) {
+      if (row.status === "ready" || row.status === "assigned") continue
+      journal.violate("I7", `${row.name} is ${row.status} at rest: ${row.lastError ?? "no error"}`, row.project)
+    }
+    const state = yield* fly.state
+    const machines = Object.values(state.machines).filter((machine) => machine.state !== "destroyed")
+    const volumes = Object.values(state.volumes).filter((volume) => volume.deletedAt === null)
+    const ids = (all: ReadonlyArray<{ readonly id: string }>) => all.map(({ id }) => id)
+    const strayMachines = same(
+      ids(machines),
+      rows.map((row) => row.machineId)
+    )
+    if (strayMachines !== null) journal.violate("I7", `Fly's machines are not the ledger's: ${strayMachines}`)
+    const strayVolumes = same(
+      ids(volumes),
+      rows.map((row) => row.volumeId)
+    )
+    if (strayVolumes !== null) journal.violate("I7", `Fly's volumes are not the ledger's: ${strayVolumes}`)
+    const objects = same([...(yield* r2.objects).keys()], [...tables.archives.keys()])
+    if (objects !== null) journal.violate("I7", `the bucket is not the archive ledger: ${objects}`)
+    const ready = rows.filter((row) => row.status === "ready").length
+    const wanted = config.pool.size * config.fly.regions.length
+    if (ready !== wanted) journal.violate("I9", `the pool has ${ready} machines of ${wanted}`)
+  })
+
+export const check = (input: RestInput) =>
+  Effect.gen(function* () {
+    const { clients, watch, witness, world } = input
+    const { config, database, journal, plan } = world
+    yield* Effect.sleep(Math.max(2 * hour, 12 * plan.intervals * 10 * 60_000))
+    yield* watch.overdue
+    yield* atRest(input)
+    for (const known of witness.projects.values()) {
+      if (known.deletion !== "none") continue
+      const project = database.tables.projects.get(known.id)
+      if (project?.dataUnavailable === true) continue
+      for (const document of known.documents.keys()) {
+        if (!(yield* clients.read(known, document, 20))) {
+          journal.violate("I2", `${known.id} does not answer two hours after the last fault`, known.id)
+        }
+      }
+    }
+    const quietMs = config.dormancy.thresholdMs + 2 * config.dormancy.sweepIntervalMs
+    yield* Effect.sleep(quietMs)
+    for (const known of witness.projects.values()) {
+      const project = database.tables.projects.get(known.id)
+      if (known.deletion !== "none" || project === undefined || project.dataUnavailable) continue
+      if (project.state !== "dormant") {
+        journal.violate("I10", `not archived after ${Math.round(quietMs / 1_000)} s without use`, known.id)
+      }
+    }
+    yield* Effect.sleep(2 * hour)
+    yield* atRest(input)
+  })

@@ -1,0 +1,160 @@
+/**
+ * A whole plane for some simulated days, from one seed: instances of the real programs over one simulated world, clients
+ * that remember what was acknowledged, and faults. Same seed, same run, to the byte.
+ */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Random from "effect/Random"
+import type { ProjectId } from "../../domain/ProjectId.ts"
+import * as Clients from "./Clients.ts"
+import * as Calamities from "./Calamities.ts"
+import { dice as seededDice } from "./Dice.ts"
+import * as Edge from "./Edge.ts"
+import * as Fleet from "./Fleet.ts"
+import type { Alterations } from "./Instance.ts"
+import { Journal, type Violation } from "./Journal.ts"
+import type { Mode, Profile } from "./Profile.ts"
+import { drawProfile, noRates, quietProfile } from "./Profile.ts"
+import * as Rest from "./Rest.ts"
+import * as SelfSuspend from "./SelfSuspend.ts"
+import * as VirtualTime from "./VirtualTime.ts"
+import * as Watch from "./Watch.ts"
+import { Witness } from "./Witness.ts"
+import * as Worlds from "./World.ts"
+
+export interface SimulationOptions {
+  readonly seed: number
+  readonly mode: Mode
+  readonly days?: number
+  readonly instances?: number
+  readonly projects?: number
+  /** The periods of the background loops, by this factor. */
+  readonly intervals?: number
+  readonly alterations?: Alterations
+  /** By default drawn from the seed; `quiet`: without any fault. */
+  readonly profile?: Profile | "quiet"
+  /** Hears every line of the run. */
+  readonly tell?: (line: string) => void
+}
+
+export interface SimulationResult {
+  readonly seed: number
+  readonly mode: Mode
+  readonly violation: Violation | null
+  /** Of the project that was violated, oldest first; and the last lines of the run. */
+  readonly history: ReadonlyArray<string>
+  readonly lastSteps: ReadonlyArray<string>
+  readonly hash: string
+  readonly lines: number
+  readonly turns: number
+  readonly simulatedMs: number
+  readonly counts: ReadonlyMap<string, number>
+}
+
+/** The first of January 2026. */
+const startAt = 1_767_225_600_000
+const day = 24 * 60 * 60_000
+const minute = 60_000
+/** In liveness, the share of the time after which faults end. */
+const faultyShare = 0.7
+
+const run = (options: SimulationOptions, time: VirtualTime.VirtualTime, journal: Journal) =>
+  Effect.gen(function* () {
+    const dice = yield* seededDice
+    const { mode } = options
+    const plan: Worlds.Plan = {
+      seed: options.seed,
+      intervals: options.intervals ?? 10,
+      instances: options.instances ?? 3,
+      projects: options.projects ?? 12,
+      forMs: (options.days ?? 2) * day
+    }
+    const drawn = drawProfile(dice)
+    const profile = options.profile === "quiet" ? quietProfile : (options.profile ?? drawn)
+    const world = yield* Worlds.make({ time, journal, dice, plan, profile })
+    const witness = new Witness(journal)
+    const watch = Watch.make(world, witness)
+    world.onAction = SelfSuspend.onAction(world)
+    const fleet = Fleet.make(world, options.alterations ?? {})
+    const edge = Edge.make(world, fleet.live)
+    yield* fleet.startAll(plan.instances)
+
+    yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(minute), watch.overdue)))
+    const calamities = Calamities.make(world, fleet, witness)
+    world.rates = profile.rates
+    yield* world.fly.inject(...Worlds.flyFaults(profile.rates, dice))
+    const faults = yield* Effect.forkScoped(calamities.all)
+
+    const usedUntil = startAt + plan.forMs
+    const clients = Clients.make({ world, edge, witness, untilMs: usedUntil })
+    const users = yield* Effect.forkScoped(
+      Effect.forEach(
+        Array.from({ length: plan.projects }, (_, at) => at),
+        clients.life,
+        {
+          concurrency: "unbounded",
+          discard: true
+        }
+      )
+    )
+    if (mode === "safety") {
+      yield* Fiber.join(users)
+      return { world, witness }
+    }
+    yield* Effect.sleep(plan.forMs * faultyShare)
+    yield* Fiber.interrupt(faults)
+    yield* calamities.end
+    world.rates = noRates
+    yield* world.fly.clearFaults
+    journal.note("faults have ended")
+    yield* Fiber.join(users)
+    yield* Rest.check({ world, witness, watch, clients })
+    return { world, witness }
+  })
+
+const historyOf = (world: Worlds.World | null, projectId: string | null): ReadonlyArray<string> => {
+  if (world === null || projectId === null) return []
+  const id = [...world.database.tables.projects.keys()].find((key: ProjectId) => key === projectId)
+  return id === undefined
+    ? []
+    : world.database.tables
+        .eventsOf(id)
+        .map((event) =>
+          [
+            ((event.at - startAt) / 1_000).toFixed(3),
+            event.kind,
+            `g${event.generation}`,
+            JSON.stringify(event.detail)
+          ].join(" ")
+        )
+}
+
+export const simulate = (options: SimulationOptions): SimulationResult => {
+  const time = VirtualTime.make(startAt)
+  const journal = new Journal(time, options.tell ?? null)
+  let world: Worlds.World | null = null
+  const seed = `${options.seed} ${options.mode}`
+  const all = run(options, time, journal).pipe(
+    Effect.tap((done) => Effect.sync(() => void (world = done.world))),
+    Effect.scoped,
+    Random.withSeed(seed)
+  )
+  const exit = time.run(all, () => journal.violation !== null)
+  if (exit !== null && Exit.isFailure(exit)) {
+    throw new Error(`the simulation itself failed: ${Cause.pretty(exit.cause)}`)
+  }
+  return {
+    seed: options.seed,
+    mode: options.mode,
+    violation: journal.violation,
+    history: historyOf(world, journal.violation?.projectId ?? null),
+    lastSteps: journal.violation === null ? [] : journal.last,
+    hash: journal.digest(),
+    lines: journal.lines,
+    turns: time.turns(),
+    simulatedMs: journal.now,
+    counts: journal.counts
+  }
+}
