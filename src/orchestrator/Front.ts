@@ -79,7 +79,7 @@ export class Front extends Context.Service<
           const refuse = (refusal: Refusal) => Answers.refuse(client, request, caller.local, refusal)
           if (isAmbiguous(request)) {
             yield* refuse(refusedAs(400, "The request does not say clearly where it is for or where it ends."))
-            return () => Effect.sync(() => socket.destroySoon())
+            return undefined
           }
           const method = request.method ?? "GET"
           const upgrade = response === undefined ? (request.headers.upgrade ?? "") : undefined

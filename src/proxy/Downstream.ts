@@ -23,6 +23,9 @@ export interface OwnAnswer {
   readonly body: string
 }
 
+/** Nothing tells where the next request on the connection begins. */
+const unclear = new Set([400, 408])
+
 /** Runs two connections as one until both are closed. */
 export type Joined = () => Effect.Effect<void>
 
@@ -114,7 +117,7 @@ export const make = (incoming: Incoming, closing: () => boolean): Downstream => 
     answer({ body, headers, status }) {
       const to = response()
       if (to.headersSent || to.destroyed) return void to.destroy()
-      if (last()) to.shouldKeepAlive = false
+      if (last() || unclear.has(status)) to.shouldKeepAlive = false
       to.writeHead(status, { ...headers, "content-length": Buffer.byteLength(body) })
       to.end(request.method === "HEAD" ? "" : body)
     }

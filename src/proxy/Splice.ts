@@ -2,6 +2,11 @@
 import * as Effect from "effect/Effect"
 import type { Socket } from "node:net"
 
+/** Somebody who keeps its own half open would not notice an ordinary end, and wait for ever. */
+const reset = (socket: Socket) => {
+  if (!socket.destroyed) socket.resetAndDestroy()
+}
+
 /** Ends when both are closed; interruption destroys both. Neither's errors escape. */
 export const splice = (left: Socket, right: Socket): Effect.Effect<void> =>
   Effect.callback((resume) => {
@@ -11,14 +16,14 @@ export const splice = (left: Socket, right: Socket): Effect.Effect<void> =>
     }
     let open = 0
     const join = (from: Socket, to: Socket) => {
-      from.on("error", () => to.destroy())
+      from.on("error", () => reset(to))
       if (from.closed) return
       open += 1
       from.setTimeout(0)
       from.setNoDelay(true)
       from.once("close", (broken) => {
         // A clean end was passed on by the pipe, and what `to` has still to send it sends first.
-        if (broken) to.destroy()
+        if (broken) reset(to)
         else to.destroySoon()
         open -= 1
         if (open === 0) resume(Effect.void)
