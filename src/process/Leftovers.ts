@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import { hasInEnvironment, isGroupGone, processes, signalGroup } from "./ProcessInfo.ts"
 import type { ProcessMark } from "./ProcessMark.ts"
-import { isAlive, markOf } from "./ProcessMark.ts"
+import { isAlive, markOf, terminate } from "./ProcessMark.ts"
 
 /** From SIGKILL to the end: only what waits in the kernel for a disk or the network takes longer than a moment. */
 const killedMs = 10_000
@@ -28,6 +28,23 @@ export const endGroup = (group: number, graceMs: number): Effect.Effect<boolean>
     yield* signalGroup(group, "SIGKILL")
     return yield* awaitGroupGone(group, killedMs)
   })
+
+/** Processes that left the group of the one that started them: each by itself. */
+export const endStrays = Effect.fnUntraced(function* (
+  strays: ReadonlyArray<{ readonly pid: number }>,
+  entry: string,
+  graceMs: number
+) {
+  yield* Effect.forEach(
+    strays,
+    ({ pid }) =>
+      Effect.gen(function* () {
+        const mark = yield* markOf(pid)
+        if (mark !== null && (yield* hasInEnvironment(pid, entry))) yield* terminate(mark, graceMs)
+      }),
+    { concurrency: "unbounded", discard: true }
+  )
+})
 
 /**
  * Is the group with this number still the one that the marked process began? `entry` is `NAME=value` in the environment

@@ -1,9 +1,8 @@
 /** The children of an orchestrator that was killed: found by their marks and by what their environment holds, and ended. */
 import * as Effect from "effect/Effect"
-import { hasInEnvironment, havingInEnvironment, isGroupGone } from "../../process/ProcessInfo.ts"
-import { endGroup, isGroupOf } from "../../process/Leftovers.ts"
+import { havingInEnvironment, isGroupGone } from "../../process/ProcessInfo.ts"
+import { endGroup, endStrays, isGroupOf } from "../../process/Leftovers.ts"
 import type { MarkFolder } from "../../process/MarkFolder.ts"
-import { markOf, terminate } from "../../process/ProcessMark.ts"
 
 /**
  * Pids of what can't be ended, empty if all is gone. `entry` is `NAME=value` in the environment of all children of this
@@ -33,15 +32,7 @@ export const endChildren = Effect.fn("Predecessor.endChildren")(function* (
   if (strays.length > 0) {
     yield* Effect.logWarning(`Ending processes that such servers started: ${strays.map(({ pid }) => pid).join(", ")}`)
   }
-  yield* Effect.forEach(
-    strays,
-    ({ pid }) =>
-      Effect.gen(function* () {
-        const mark = yield* markOf(pid)
-        if (mark !== null && (yield* hasInEnvironment(pid, entry))) yield* terminate(mark, graceMs)
-      }),
-    { concurrency: "unbounded", discard: true }
-  )
+  yield* endStrays(strays, entry, graceMs)
 
   const left = new Set((yield* havingInEnvironment(entry)).map(({ pid }) => pid))
   for (const group of groups) if (!(yield* isGroupGone(group))) left.add(group)

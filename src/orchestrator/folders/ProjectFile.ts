@@ -22,7 +22,7 @@ const Command = Schema.Array(Schema.String.check(noNul)).check(
 
 /** What the orchestrator sets itself. */
 const isOurs = (name: string) =>
-  ["PORT", "PROJECT_ID", "DATA_DIR", "DATABASE_PATH", "VALET_ORCHESTRATOR"].includes(name) ||
+  ["PORT", "PROJECT_ID", "DATA_DIR", "DATABASE_PATH", "VALET_ORCHESTRATOR", "VALET_SERVER"].includes(name) ||
   name.startsWith("VALET_KEEP_AWAKE")
 
 const isVariable = (name: string) => /^[A-Za-z_][A-Za-z0-9_]*$/.test(name)

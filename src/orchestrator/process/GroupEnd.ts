@@ -1,13 +1,18 @@
-/** The end of a process group: one, however many ask for it, and within the shortest grace that anybody gives. */
+/** The end of a process and all that it started: one, however many ask for it, and within the shortest grace that anybody gives. */
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
 import type * as Scope from "effect/Scope"
-import { awaitGroupGone, looks } from "../../process/Leftovers.ts"
-import { isGroupGone, signalGroup } from "../../process/ProcessInfo.ts"
+import { awaitGroupGone, endStrays, looks } from "../../process/Leftovers.ts"
+import { havingInEnvironment, isGroupGone, signalGroup } from "../../process/ProcessInfo.ts"
 
 /** Who is still there so long after SIGKILL waits in the kernel; it is said again each time that this has passed. */
 const stuckMs = 10_000
+
+/** For who left the group, and so did not hear that it is over. */
+const strayGraceMs = 2_000
 
 export interface GroupEnd {
   /** SIGTERM now, SIGKILL to what is left after the grace; returns once nobody is left. */
@@ -18,11 +23,19 @@ export interface GroupEnd {
   readonly kill: Effect.Effect<boolean>
 }
 
-/** The work is done in `scope`, also when whoever asked for it is interrupted. */
-export const make = Effect.fnUntraced(function* (group: number, scope: Scope.Scope) {
+/**
+ * `entry` is `NAME=value` in the environment of its members alone: whoever left the group is found by it where the system
+ * has `/proc`. The work is done in `scope`, also when whoever asked for it is interrupted.
+ */
+export const make = Effect.fnUntraced(function* (group: number, entry: string, scope: Scope.Scope) {
+  const fs = yield* FileSystem.FileSystem
   const gone = yield* Deferred.make<void>()
   let deadline: number | undefined
 
+  const endAway = (graceMs: number) =>
+    Effect.flatMap(havingInEnvironment(entry), (strays) => endStrays(strays, entry, graceMs)).pipe(
+      Effect.provideService(FileSystem.FileSystem, fs)
+    )
   const killUntilGone = Effect.gen(function* () {
     yield* signalGroup(group, "SIGKILL")
     while (!(yield* awaitGroupGone(group, stuckMs))) {
@@ -37,8 +50,13 @@ export const make = Effect.fnUntraced(function* (group: number, scope: Scope.Sco
     yield* signalGroup(group, "SIGTERM")
     yield* Effect.repeat(isOver, { until: (over) => over, schedule: looks })
     if (!(yield* isGroupGone(group))) yield* killUntilGone
+    yield* endAway(strayGraceMs)
     yield* Deferred.succeed(gone, undefined)
-  })
+  }).pipe(
+    Effect.tapCause((cause) =>
+      Cause.hasInterruptsOnly(cause) ? Effect.void : Effect.logError(`Group ${group} is not ended`, cause)
+    )
+  )
 
   const begin = (graceMs: number, hasten: boolean) =>
     Effect.gen(function* () {
@@ -57,6 +75,7 @@ export const make = Effect.fnUntraced(function* (group: number, scope: Scope.Sco
       if (yield* Deferred.isDone(gone)) return true
       yield* signalGroup(group, "SIGKILL")
       const ended = yield* awaitGroupGone(group, stuckMs)
+      yield* endAway(0)
       // Whoever waits is told in any case: nobody is left to look again.
       yield* Deferred.succeed(gone, undefined)
       return ended

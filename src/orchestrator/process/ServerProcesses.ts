@@ -1,4 +1,6 @@
 /** Servers as processes of this computer. */
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FileSystem from "effect/FileSystem"
@@ -18,6 +20,9 @@ import { findProgram } from "./Program.ts"
 
 /** What a server leaves behind when it ends by itself has so long to end too. */
 const restGraceMs = 2_000
+
+/** In the environment of one server and what it starts: a port is one server's at a time. */
+const ownName = "VALET_SERVER"
 
 const bytesByGroup = Effect.map(processes, (rows) => {
   if (rows === null) return null
@@ -40,10 +45,12 @@ export const make = Effect.gen(function* () {
   const begin = Effect.fnUntraced(function* (launch: Launch, outer: Scope.Scope) {
     const port = yield* ports.take
     if (port === undefined) return yield* new LaunchError({ detail: "no free port is found" })
+    const own = `${port}-${yield* Clock.currentTimeMillis}`
     const env: Readonly<Record<string, string>> = {
       ...base,
       ...launch.env,
       ...folder.childEnvironment,
+      [ownName]: own,
       PORT: String(port)
     }
     const [name = "", ...args] = launch.command
@@ -74,7 +81,7 @@ export const make = Effect.gen(function* () {
       })
     )
     const { pid } = gated
-    const group = yield* GroupEnd.make(pid, outer)
+    const group = yield* GroupEnd.make(pid, `${ownName}=${own}`, outer)
     yield* Effect.addFinalizer(() =>
       Effect.flatMap(group.kill, (gone) =>
         gone ? Effect.void : Effect.logError(`Processes of ${launch.name} (group ${pid}) were killed and do not end`)
@@ -114,7 +121,9 @@ export const make = Effect.gen(function* () {
       )
       yield* over.pipe(
         Effect.andThen(Effect.uninterruptible(Scope.close(scope, Exit.void))),
-        Effect.tapCause((cause) => Effect.logDebug(`${launch.name} is left to its scope`, cause)),
+        Effect.tapCause((cause) =>
+          Cause.hasInterruptsOnly(cause) ? Effect.void : Effect.logError(`${launch.name} is out of sight`, cause)
+        ),
         Effect.forkIn(outer)
       )
       return process

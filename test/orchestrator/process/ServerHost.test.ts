@@ -84,6 +84,7 @@ describe("a server", () => {
           "MINE",
           "PORT",
           "VALET_ORCHESTRATOR",
+          "VALET_SERVER",
           "PWD",
           "OLDPWD",
           "SHLVL",
@@ -176,6 +177,20 @@ describe("a server", () => {
         yield* said(server, "child ")
         yield* server.stop(60_000)
         assert.isTrue(yield* fs.exists(file))
+      })
+    )
+  )
+
+  it.live("takes along who left its group, and nobody else's", () =>
+    hosted(() =>
+      Effect.gen(function* () {
+        const away = withChild(stubborn).replace("stdio:", "detached: true, stdio:")
+        const server = yield* launch(node(away))
+        const other = yield* launch(node(away), {}, "two")
+        const [child, others] = [Number(yield* said(server, "child ")), Number(yield* said(other, "child "))]
+        yield* server.stop(20_000)
+        assert.isFalse(isAlive(child))
+        assert.isTrue(isAlive(others))
       })
     )
   )
