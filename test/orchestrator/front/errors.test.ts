@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Logger from "effect/Logger"
 import * as TestClock from "effect/testing/TestClock"
+import { type ChildProcess, spawn } from "node:child_process"
 import * as net from "node:net"
 import type { Scope } from "effect/Scope"
 import * as Deadlines from "../../../src/proxy/Deadlines.ts"
@@ -32,6 +33,29 @@ const speaking = (speak: (socket: net.Socket) => void): Effect.Effect<number, ne
         for (const socket of sockets) socket.destroy()
       })
   ).pipe(Effect.map(({ port }) => port))
+
+/** A process that listens and is stopped. */
+const frozen: Effect.Effect<number, never, Scope> = Effect.acquireRelease(
+  Effect.callback<{ readonly child: ChildProcess; readonly port: number }>((resume) => {
+    const listen = "const s = net.createServer().listen({ port: 0, host: '127.0.0.1', backlog: 1 }"
+    const child = spawn(process.execPath, ["-e", `${listen}, () => console.log(s.address().port))`])
+    child.stdout.once("data", (line: Buffer) => {
+      child.kill("SIGSTOP")
+      resume(Effect.succeed({ child, port: Number(line) }))
+    })
+  }),
+  ({ child }) =>
+    Effect.callback<void>((resume) => {
+      child.once("exit", () => resume(Effect.void))
+      child.kill("SIGKILL")
+    })
+).pipe(Effect.map(({ port }) => port))
+
+const hanging = (port: number) =>
+  Effect.acquireRelease(
+    Effect.sync(() => net.connect({ host: "127.0.0.1", port }).on("error", () => {})),
+    (socket) => Effect.sync(() => socket.destroy())
+  )
 
 const secret = "DATABASE_PASSWORD=hunter2"
 const failing = (reason: Unavailable["reason"]) =>
@@ -154,7 +178,7 @@ describe("a server that answers badly", { timeout: limit }, () => {
     })
   )
 
-  it.live("or not in time: 504, counted from the last of an upload that arrived", () =>
+  it.live("or not in time: 504", () =>
     Effect.gen(function* () {
       const server = yield* serve((request) => request.resume())
       const { open, port } = yield* frontOf(server, { config: { responseTimeoutMs: 500 } })
@@ -162,6 +186,29 @@ describe("a server that answers badly", { timeout: limit }, () => {
       assert.strictEqual(answer.status, 504)
       assert.include(answer.body, "response_timeout")
       assert.strictEqual(open(), 0)
+    })
+  )
+
+  it.live("or a client that stops in the middle of its upload: 408, and its connection ends", () =>
+    Effect.gen(function* () {
+      const server = yield* serve((request) => request.resume())
+      const { open, port } = yield* frontOf(server, { config: { responseTimeoutMs: 500 } })
+      const text = yield* raw(port, "POST / HTTP/1.1\r\nHost: a.localhost\r\nContent-Length: 9\r\n\r\nhalf")
+      assert.match(text, /^HTTP\/1\.1 408 [^]*Connection: close\r\n/)
+      assert.strictEqual(open(), 0)
+    })
+  )
+
+  it.live("or accepts no connection any more: 504", () =>
+    Effect.gen(function* () {
+      const server = yield* frozen
+      // More than its queue holds.
+      for (let at = 0; at < 8; at++) yield* hanging(server)
+      const { open, port, uses } = yield* frontOf(server)
+      const answer = yield* send(port, { path: "/projects/a/" })
+      assert.strictEqual(answer.status, 504)
+      assert.include(answer.body, "connect_timeout")
+      assert.deepStrictEqual([uses.length, open()], [1, 0])
     })
   )
 

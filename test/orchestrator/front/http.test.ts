@@ -363,6 +363,8 @@ describe("connections to servers", { timeout: limit }, () => {
       assert.strictEqual((yield* ask("OPTIONS")).body, "0")
       assert.strictEqual((yield* ask("POST", "x")).body, "1")
       assert.strictEqual((yield* ask("GET", "x")).body, "2")
+      assert.strictEqual((yield* ask("POST")).body, "3")
+      assert.strictEqual((yield* ask("DELETE")).body, "4")
       assert.strictEqual((yield* ask("GET")).body, "0")
     })
   )
