@@ -7,6 +7,7 @@ import { StartFailed } from "../Starter.ts"
 import * as Entry from "./Entry.ts"
 import * as Health from "./Health.ts"
 import * as KeepAwakeToken from "./KeepAwakeToken.ts"
+import { describe } from "./Next.ts"
 import type { Ending } from "./Next.ts"
 import { outputOf } from "./Output.ts"
 import type { Supervision } from "./Supervision.ts"
@@ -43,13 +44,14 @@ const begin = Effect.fnUntraced(function* (
   if (started.warm) totals.warmClaims += 1
   else totals.spawns += 1
   const readyAt = yield* Clock.currentTimeMillis
+  // Its end was decided while it became ready: it is never seen running.
   if (life.ending !== null) return
   if (started.keepAwakeToken !== undefined) entry.token = KeepAwakeToken.digest(started.keepAwakeToken)
   const { pid, port } = started.process
   const health = Health.initial(started.hasHealthPath)
   Entry.run(entry, life, { started, target: { pid, port }, readyAt, plan, health })
   yield* Effect.logInfo("server is ready").pipe(
-    Effect.annotateLogs({ pid, port, cold_start_ms: readyAt - life.since, warm: started.warm })
+    Effect.annotateLogs({ pid, port, state: "running", cold_start_ms: readyAt - life.since, warm: started.warm })
   )
 })
 
@@ -97,6 +99,8 @@ export const live = (supervision: Supervision, entry: Entry.Entry, life: Entry.L
         ),
         ...(config.maxLifetimeMs === null ? [] : [Effect.delay(end({ _tag: "LifetimeOver" }), config.maxLifetimeMs)])
       ])
+      const reason = life.ending === null ? "" : describe(life.ending)
+      yield* Effect.logInfo("server ends").pipe(Effect.annotateLogs({ pid: process.pid, state: "stopping", reason }))
       entry.lastOutput = yield* outputOf(process)
       if (life.ending?._tag !== "Exited") yield* process.stop(config.stopGraceMs)
     })

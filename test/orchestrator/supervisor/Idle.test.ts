@@ -1,10 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as TestClock from "effect/testing/TestClock"
 import { Supervisor } from "../../../src/orchestrator/Supervisor.ts"
 import { FakeServerHost } from "../../../src/testing/FakeServerHost.ts"
-import { enter, id, iso, layer, Plans, request, served, startMs, stateOf, statusOf, within } from "./support.ts"
+import { enter, id, iso, layer, Plans, request, served, startMs, stateOf, statusOf } from "./support.ts"
 
 const idleMs = 300_000
 
@@ -210,7 +211,12 @@ describe("busy lease", () => {
       }
       yield* keepAwake(token, 3_600, "mine")
       assert.strictEqual(yield* stateOf("b"), "idle")
-      yield* within(10, stop(id("a")))
+      const stopped = yield* Effect.forkChild(stop(id("a")))
+      yield* TestClock.adjust(1)
+      assert.strictEqual(yield* stateOf("a"), "stopping")
+      yield* Effect.flip(keepAwake(token, 10, "while it stops"))
+      yield* TestClock.adjust(9)
+      yield* Fiber.join(stopped)
       yield* Effect.flip(keepAwake(token, 10, "after its end"))
       yield* request("a")
       assert.strictEqual(yield* stateOf("a"), "idle")

@@ -22,39 +22,39 @@ const now = 1_000_000
 
 describe("what comes after a process", () => {
   const table = [
-    { ending: { _tag: "Idle" }, of: idle, then: gone },
-    { ending: { _tag: "Idle" }, of: awaited, then: anew },
-    { ending: { _tag: "Evicted" }, of: idle, then: gone },
-    { ending: { _tag: "Evicted" }, of: awaited, then: anew },
-    { ending: { _tag: "Stopped" }, of: used, then: gone },
-    { ending: { _tag: "Stopped" }, of: awaited, then: anew },
-    { ending: { _tag: "Drained" }, of: awaited, then: gone },
-    { ending: { _tag: "Restarted" }, of: idle, then: again },
-    { ending: { _tag: "LifetimeOver" }, of: idle, then: gone },
-    { ending: { _tag: "LifetimeOver" }, of: used, then: again },
-    { ending: { _tag: "LifetimeOver" }, of: awaited, then: anew },
-    { ending: replaced, of: idle, then: gone },
-    { ending: replaced, of: used, then: again },
-    { ending: replaced, of: awaited, then: anew },
-    { ending: { _tag: "Refused", error: full() }, of: used, then: gone },
-    { ending: exited(0), of: idle, then: gone },
-    { ending: exited(0), of: used, crashes: 1, then: again },
-    { ending: exited(1), of: idle, crashes: 1, then: gone },
-    { ending: exited(1), of: awaited, crashes: 1, then: again },
-    { ending: exited(1), of: idle, crashes: 2, then: { _tag: "Backoff", retryAt: now + 1_000, restart: false } },
-    { ending: exited(1), of: used, crashes: 3, then: { _tag: "Backoff", retryAt: now + 2_000, restart: true } },
-    { ending: exited(1), of: awaited, crashes: 4, then: { _tag: "Backoff", retryAt: now + 4_000, restart: true } },
-    { ending: exited(1), of: used, crashes: 5, then: { _tag: "Failed", retryAt: now + 60_000 } },
-    { ending: exited(1), of: idle, crashes: 6, then: { _tag: "Failed", retryAt: now + 60_000 } },
-    { ending: startFailed, of: idle, crashes: 1, then: gone },
-    { ending: startFailed, of: idle, crashes: 2, then: { _tag: "Backoff", retryAt: now + 1_000, restart: false } }
+    { ending: { _tag: "Idle" }, of: idle, comes: gone },
+    { ending: { _tag: "Idle" }, of: awaited, comes: anew },
+    { ending: { _tag: "Evicted" }, of: idle, comes: gone },
+    { ending: { _tag: "Evicted" }, of: awaited, comes: anew },
+    { ending: { _tag: "Stopped" }, of: used, comes: gone },
+    { ending: { _tag: "Stopped" }, of: awaited, comes: anew },
+    { ending: { _tag: "Drained" }, of: awaited, comes: gone },
+    { ending: { _tag: "Restarted" }, of: idle, comes: again },
+    { ending: { _tag: "LifetimeOver" }, of: idle, comes: gone },
+    { ending: { _tag: "LifetimeOver" }, of: used, comes: again },
+    { ending: { _tag: "LifetimeOver" }, of: awaited, comes: anew },
+    { ending: replaced, of: idle, comes: gone },
+    { ending: replaced, of: used, comes: again },
+    { ending: replaced, of: awaited, comes: anew },
+    { ending: { _tag: "Refused", error: full() }, of: used, comes: gone },
+    { ending: exited(0), of: idle, comes: gone },
+    { ending: exited(0), of: used, crashes: 1, comes: again },
+    { ending: exited(1), of: idle, crashes: 1, comes: gone },
+    { ending: exited(1), of: awaited, crashes: 1, comes: again },
+    { ending: exited(1), of: idle, crashes: 2, comes: { _tag: "Backoff", retryAt: now + 1_000, restart: false } },
+    { ending: exited(1), of: used, crashes: 3, comes: { _tag: "Backoff", retryAt: now + 2_000, restart: true } },
+    { ending: exited(1), of: awaited, crashes: 4, comes: { _tag: "Backoff", retryAt: now + 4_000, restart: true } },
+    { ending: exited(1), of: used, crashes: 5, comes: { _tag: "Failed", retryAt: now + 60_000 } },
+    { ending: exited(1), of: idle, crashes: 6, comes: { _tag: "Failed", retryAt: now + 60_000 } },
+    { ending: startFailed, of: idle, crashes: 1, comes: gone },
+    { ending: startFailed, of: idle, crashes: 2, comes: { _tag: "Backoff", retryAt: now + 1_000, restart: false } }
   ] as const
   it.each(table)(
-    "$ending._tag, in use $of.wasInUse, awaited $of.awaited: $then._tag",
-    ({ ending, of, then, ...rest }) => {
+    "$ending._tag, in use $of.wasInUse, awaited $of.awaited: $comes._tag",
+    ({ ending, of, comes, ...rest }) => {
       const crashes = "crashes" in rest ? rest.crashes : 0
       assert.strictEqual(isCrash({ ending, ...of }), crashes > 0)
-      assert.deepStrictEqual(next({ ending, ...of, crashes, now }), then)
+      assert.deepStrictEqual(next({ ending, ...of, crashes, now }), comes)
     }
   )
 })

@@ -1,7 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import { NoPlan } from "../../../src/orchestrator/ProjectFolders.ts"
 import { Starter } from "../../../src/orchestrator/Starter.ts"
@@ -262,6 +265,26 @@ describe("stop, restart, drain", () => {
       yield* Fiber.join(drained)
       assert.deepStrictEqual(yield* host.live, [])
       assert.deepStrictEqual(yield* status, [])
+    }).pipe(Effect.provide(layer()))
+  )
+
+  it.effect("the end of the supervisor's scope drains it", () =>
+    Effect.gen(function* () {
+      const host = yield* FakeServerHost
+      const scope = yield* Scope.make()
+      const own = Context.get(yield* Layer.buildWithScope(Layer.fresh(Supervisor.layer), scope), Supervisor)
+      const client = yield* Effect.forkChild(
+        Effect.scoped(Effect.andThen(own.use({ project: id("a"), kind: "connection", client: null }), Effect.never))
+      )
+      yield* TestClock.adjust(startMs)
+      assert.strictEqual((yield* host.live).length, 1)
+      yield* within(10, Scope.close(scope, Exit.void))
+      assert.deepStrictEqual(
+        (yield* host.stops).map(({ graceMs }) => graceMs),
+        [10_000]
+      )
+      assert.deepStrictEqual(yield* host.live, [])
+      yield* Fiber.interrupt(client)
     }).pipe(Effect.provide(layer()))
   )
 })
