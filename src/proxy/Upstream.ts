@@ -65,6 +65,17 @@ const halfOpen = ({ host, port }: Target) =>
 /** Of silence, until the system asks whether the peer is still there. */
 const keepAliveMs = 30_000
 
+/** What ends with the scope. */
+interface Held {
+  by: http.ClientRequest | net.Socket | undefined
+}
+
+/** Here, where it holds on to nothing else: an upgraded connection may be open for days. */
+const releasing = (held: Held) => () => Effect.sync(() => held.by?.destroy())
+
+/** Likewise. */
+const ignore = () => {}
+
 /**
  * Begins to connect; the request and its connection end with the scope, unless the answer was read to its end. `agent`
  * keeps connections for requests that may be sent twice; without one the connection is the request's own.
@@ -73,8 +84,7 @@ export const open = (target: Target, agent: http.Agent | false): Effect.Effect<O
   Effect.suspend(() => {
     const connected = Deferred.makeUnsafe<void, NotConnected | TimedOut>()
     const answer = Deferred.makeUnsafe<Answer, Broken | TimedOut>()
-    /** What ends with the scope. */
-    let held: http.ClientRequest | net.Socket | undefined
+    const held: Held = { by: undefined }
     const start = () => {
       const { headers, host, method, path, port, upgrade } = target
       const request = http.request({
@@ -104,20 +114,19 @@ export const open = (target: Target, agent: http.Agent | false): Effect.Effect<O
         succeed({ _tag: "Response", response })
       })
       request.on("upgrade", (response, socket, head) => {
-        socket.on("error", () => {})
-        held = socket
+        socket.on("error", ignore)
+        held.by = socket
         succeed({ _tag: "Upgraded", response, socket, head })
       })
       // Stays for good: a request that was answered, or given up, may still fail.
       request.on("error", (error) => fail(reason(error)))
       request.on("close", () => fail("connection closed before an answer"))
-      held = request
+      held.by = request
       return request
     }
-    return Effect.acquireRelease(
-      Effect.try({ try: start, catch: (cause) => new Unsendable({ detail: String(cause) }) }),
-      () => Effect.sync(() => held?.destroy())
-    ).pipe(
+    const started = Effect.try({ try: start, catch: (cause) => new Unsendable({ detail: String(cause) }) })
+    return Effect.addFinalizer(releasing(held)).pipe(
+      Effect.andThen(started),
       Effect.map((request) => ({
         request,
         connected: Deferred.await(connected),
