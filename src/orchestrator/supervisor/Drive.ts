@@ -91,7 +91,7 @@ const rest = Effect.fnUntraced(function* (
   if (entry.state !== state) return
   yield* Effect.timeoutOption(Deferred.await(changed), Math.max(0, waitMs))
   const now = yield* Clock.currentTimeMillis
-  if (entry.state !== state || now < until) return
+  if (entry.state !== state) return
   if (state._tag === "Backoff" && (state.restart || entry.waiters.size > 0)) {
     entry.restarts += 1
     Entry.start(entry, now)

@@ -193,4 +193,15 @@ describe("capacity", () => {
       assert.deepStrictEqual(yield* supervisor.status, [])
     }).pipe(Effect.provide(layer({ maxServers: 20 })))
   )
+
+  it.effect("is waited for by 1,000 projects at most", () =>
+    Effect.gen(function* () {
+      yield* served("busy")
+      for (let i = 0; i < 1_000; i++) yield* enter(`p${i}`)
+      yield* TestClock.adjust(1)
+      const oneMore = yield* enter("one-more")
+      assert.strictEqual((yield* refusal(oneMore)).reason, "full")
+      assert.strictEqual(yield* stateOf("p999"), "starting")
+    }).pipe(Effect.provide(layer({ maxServers: 1 })))
+  )
 })

@@ -7,7 +7,8 @@ import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import { NoPlan } from "../../../src/orchestrator/ProjectFolders.ts"
-import { Starter } from "../../../src/orchestrator/Starter.ts"
+import { ServerHost } from "../../../src/orchestrator/ServerHost.ts"
+import { Starter, StartFailed } from "../../../src/orchestrator/Starter.ts"
 import { Supervisor } from "../../../src/orchestrator/Supervisor.ts"
 import { FakeServerHost } from "../../../src/testing/FakeServerHost.ts"
 import {
@@ -24,6 +25,19 @@ import {
   statusOf,
   within
 } from "./support.ts"
+
+const layerWarmStarter = Layer.effect(
+  Starter,
+  Effect.map(ServerHost, (host) =>
+    Starter.of({
+      start: ({ id, command, cwd }, env) =>
+        host.launch({ name: id, command, cwd, env }).pipe(
+          Effect.mapError(({ detail }) => new StartFailed({ reason: "launch", detail, output: [] })),
+          Effect.map((process) => ({ process, warm: true, hasHealthPath: true, keepAwakeToken: "its own" }))
+        )
+    })
+  )
+)
 
 describe("use", () => {
   it.effect("100 at once: one process, and all have it", () =>
@@ -77,6 +91,19 @@ describe("use", () => {
       assert.deepStrictEqual(env, { PROJECT_ID: "a", VALET_KEEP_AWAKE_URL: keepAwakeUrl })
       assert.strictEqual(Buffer.from(VALET_KEEP_AWAKE_TOKEN ?? "", "base64url").length, 32)
     }).pipe(Effect.provide(layer()))
+  )
+
+  it.effect("of a warm server: its own token is the one that counts, and it is a claim, not a spawn", () =>
+    Effect.gen(function* () {
+      const { keepAwake, totals } = yield* Supervisor
+      yield* request("a")
+      yield* keepAwake("its own", 10, "busy")
+      const [launch] = yield* (yield* FakeServerHost).launches
+      yield* Effect.flip(keepAwake(launch?.launch.env["VALET_KEEP_AWAKE_TOKEN"] ?? "", 10, ""))
+      const { warmClaims, spawns } = yield* totals
+      assert.deepStrictEqual({ warmClaims, spawns }, { warmClaims: 1, spawns: 0 })
+      assert.strictEqual((yield* statusOf("a"))?.warm, true)
+    }).pipe(Effect.provide(layer({}, layerWarmStarter)))
   )
 
   it.effect("of a project that may have no server, or whose plan can't be used: refused, and nothing is left", () =>
@@ -219,6 +246,19 @@ describe("stop, restart, drain", () => {
       assert.strictEqual(yield* stateOf("a"), "idle")
       assert.notStrictEqual((yield* statusOf("a"))?.pid, pid)
       assert.strictEqual(yield* restart(id("b")), false)
+    }).pipe(Effect.provide(layer()))
+  )
+
+  it.effect("restart of a server that stops starts it again", () =>
+    Effect.gen(function* () {
+      const { restart, stop } = yield* Supervisor
+      yield* (yield* FakeServerHost).setScripts(() => ({ stopsAfterMs: 1_000 }))
+      yield* request("a")
+      yield* Effect.forkChild(stop(id("a")))
+      yield* TestClock.adjust(500)
+      assert.strictEqual(yield* within(500, restart(id("a"))), true)
+      yield* TestClock.adjust(startMs)
+      assert.strictEqual(yield* stateOf("a"), "idle")
     }).pipe(Effect.provide(layer()))
   )
 
