@@ -237,6 +237,20 @@ describe("an orchestrator that was killed", () => {
       assert.deepStrictEqual(yield* marksOf(dataDir), [])
     }))
 
+  test("whose marks are lost leaves no child of a dead server either", (dataDir) =>
+    Effect.gen(function* () {
+      const fs = yield* FileSystem.FileSystem
+      const file = `${dataDir}/child`
+      const before = yield* predecessor(dataDir, [parent(file, false)])
+      const child = yield* pidIn(file)
+      for (const pid of [before.pid, ...before.servers]) process.kill(pid, "SIGKILL")
+      for (const pid of [before.pid, ...before.servers]) yield* dies(pid)
+      yield* fs.remove(`${dataDir}/.valet/run/children`, { recursive: true })
+      assert.isTrue(isAlive(child))
+      yield* opened(dataDir, () => Effect.void)
+      assert.isFalse(isAlive(child))
+    }))
+
   test("has marks whose numbers are others' now: those are left alone, their marks go", (dataDir) =>
     Effect.gen(function* () {
       const fs = yield* FileSystem.FileSystem
