@@ -1,18 +1,22 @@
 /**
  * A PostgreSQL server of one's own in a folder, for development and tests: listens on loopback only, with a password
- * that stands in the folder, and ends with the scope that started it. A server that an earlier process could not end
- * is stopped before the folder is used again; one whose process still lives is left alone.
+ * that stands in the folder, and ends with the scope that started it. One that dies before is started again on the same
+ * port. A server that an earlier process could not end is stopped before the folder is used again; one whose process
+ * still lives is left alone.
  *
  * The folder holds `data` (the cluster, kept), `password`, `owner.json` (who runs it) and `postgres.log`.
  */
 import { createServer } from "node:net"
+import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Path from "effect/Path"
+import type { PlatformError } from "effect/PlatformError"
 import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
@@ -39,6 +43,9 @@ const user = "valet"
 
 /** A recovery after a crash may take its time. */
 const startsWithin = Duration.seconds(30)
+
+/** After its end, and after each start that fails: backends of the one before may hold its memory for a moment. */
+const pauses = Schedule.min([Schedule.exponential("200 millis"), Schedule.spaced("5 seconds")])
 
 const make = Effect.fnUntraced(function* (options: EmbeddedPostgresOptions) {
   const fs = yield* FileSystem.FileSystem
@@ -95,42 +102,69 @@ const make = Effect.fnUntraced(function* (options: EmbeddedPostgresOptions) {
   }).pipe(Effect.scoped)
   if (!(yield* fs.exists(data))) yield* initialise
 
-  const start = Effect.fnUntraced(function* (port: number) {
-    const [command, args] = run.command(programs.postgres, ["-D", data, ...settings(port, options.durable ?? true)])
-    const handle = yield* spawner.spawn(
-      ChildProcess.make(command, args, {
-        extendEnv: true,
-        stdin: "ignore",
-        stdout: "ignore",
-        killSignal: "SIGINT",
-        forceKillAfter: Duration.seconds(10)
-      })
-    )
-    yield* handle.stderr.pipe(
-      Stream.run(fs.sink(logFile, { flag: "w", mode: 0o600 })),
-      Effect.tapCause((cause) => Effect.logDebug("the log of the embedded PostgreSQL ended", cause)),
-      Effect.forkScoped
-    )
-    const ready = postmasterOf(data).pipe(
-      Effect.map((found) => found !== null && found.pid === handle.pid && found.ready),
-      Effect.repeat({ until: (is) => is, schedule: Schedule.spaced(20) }),
-      Effect.timeoutOption(startsWithin)
-    )
-    const ended = Effect.exit(handle.exitCode)
-    const outcome = yield* Effect.raceFirst(Effect.as(ended, "ended" as const), ready)
-    if (outcome !== "ended" && outcome._tag === "Some") return
-    const said = yield* fs.readFileString(logFile).pipe(Effect.orElseSucceed(() => ""))
-    return yield* new EmbeddedPostgresError({ reason: "StartFailed", detail: said.trim() || "it did not become ready" })
-  })
+  /** One life of the server: `onReady` once it takes connections; returns when it has ended. */
+  const life = <E>(port: number, logFlag: "w" | "a", onReady: Effect.Effect<unknown, E>) =>
+    Effect.gen(function* () {
+      const [command, args] = run.command(programs.postgres, ["-D", data, ...settings(port, options.durable ?? true)])
+      const handle = yield* spawner.spawn(
+        ChildProcess.make(command, args, {
+          extendEnv: true,
+          stdin: "ignore",
+          stdout: "ignore",
+          killSignal: "SIGINT",
+          forceKillAfter: Duration.seconds(10)
+        })
+      )
+      yield* handle.stderr.pipe(
+        Stream.run(fs.sink(logFile, { flag: logFlag, mode: 0o600 })),
+        Effect.tapCause((cause) => Effect.logDebug("the log of the embedded PostgreSQL ended", cause)),
+        Effect.forkScoped
+      )
+      const ready = postmasterOf(data).pipe(
+        Effect.map((found) => found !== null && found.pid === handle.pid && found.ready),
+        Effect.repeat({ until: (is) => is, schedule: Schedule.spaced(20) }),
+        Effect.timeoutOption(startsWithin)
+      )
+      const ended = Effect.exit(handle.exitCode)
+      const outcome = yield* Effect.raceFirst(Effect.as(ended, "ended" as const), ready)
+      if (outcome === "ended" || outcome._tag === "None") {
+        const said = yield* fs.readFileString(logFile).pipe(Effect.orElseSucceed(() => ""))
+        const detail = said.trim() || "it did not become ready"
+        return yield* new EmbeddedPostgresError({ reason: "StartFailed", detail })
+      }
+      yield* onReady
+      yield* ended
+    }).pipe(Effect.scoped)
 
+  const first = yield* Deferred.make<number, EmbeddedPostgresError | PlatformError>()
+  const firstLife = (port: number) => life(port, "w", Deferred.succeed(first, port))
   /** A free port is free until somebody else takes it before the server does. */
   const started =
     options.port !== undefined && options.port !== 0
-      ? Effect.as(start(options.port), options.port)
-      : Effect.flatMap(freePort, (port) => Effect.as(start(port), port)).pipe(
+      ? firstLife(options.port)
+      : Effect.flatMap(freePort, firstLife).pipe(
           Effect.retry({ times: 4, while: (error) => error.message.includes("could not create any TCP/IP sockets") })
         )
-  const port = yield* started
+  /** Whoever was given its address keeps it. */
+  const again = (port: number) =>
+    Effect.logWarning("PostgreSQL ended, starting it again").pipe(
+      Effect.andThen(Effect.sleep("200 millis")),
+      Effect.andThen(
+        life(port, "a", Effect.void).pipe(
+          Effect.tapError((error) => Effect.logWarning(error.message)),
+          Effect.retry(pauses)
+        )
+      )
+    )
+  yield* started.pipe(
+    Effect.tapCause((cause) => Deferred.failCause(first, cause)),
+    Effect.andThen(Effect.flatMap(Deferred.await(first), (port) => Effect.forever(again(port)))),
+    Effect.tapCause((cause) =>
+      Cause.hasInterruptsOnly(cause) ? Effect.void : Effect.logDebug("PostgreSQL is no longer looked after", cause)
+    ),
+    Effect.forkScoped
+  )
+  const port = yield* Deferred.await(first)
   const at = (database: string) => Redacted.make(`postgresql://${user}:${password}@127.0.0.1:${port}/${database}`)
   return { port, url: at("postgres"), urlOf: at }
 })

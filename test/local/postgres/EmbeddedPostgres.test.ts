@@ -16,6 +16,7 @@ import { markOf } from "../../../src/process/ProcessMark.ts"
 import { startPostgres } from "../../../src/local/postgres/EmbeddedPostgres.ts"
 import { binaries, binariesFrom } from "../../../src/local/postgres/Binaries.ts"
 import { postmasterOf } from "../../../src/local/postgres/Postmaster.ts"
+import { eventually } from "../../support/eventually.ts"
 import { leftOut } from "../../support/leftOut.ts"
 
 const notRoot = "this is not root on Linux"
@@ -132,6 +133,30 @@ describe("embedded PostgreSQL", () => {
       assert.deepStrictEqual(yield* query(url, "SELECT 1 AS n"), [{ n: 1 }])
     }).pipe(Effect.scoped, Effect.provide(services))
   )
+
+  for (const signal of ["SIGQUIT", "SIGKILL"] as const) {
+    it.live(`ended by ${signal} it comes back on the same port with its data, and still ends with its scope`, () =>
+      Effect.gen(function* () {
+        const folder = yield* privateFolder
+        const { first, second } = yield* Effect.gen(function* () {
+          const { url } = yield* startPostgres({ folder })
+          yield* query(url, "CREATE TABLE kept AS SELECT 42 AS n")
+          const first = yield* serverOf(folder)
+          process.kill(first, signal)
+          yield* eventually(Effect.map(isRunning(first), (running) => !running))
+          yield* eventually(
+            query(url, "SELECT n FROM kept").pipe(
+              Effect.map((rows) => rows.length === 1 && rows[0]?.["n"] === 42),
+              Effect.orElseSucceed(() => false)
+            )
+          )
+          return { first, second: yield* serverOf(folder) }
+        }).pipe(Effect.scoped)
+        assert.notStrictEqual(second, first)
+        assert.isFalse(yield* isRunning(second))
+      }).pipe(Effect.scoped, Effect.provide(services))
+    )
+  }
 
   it.live("an initialisation that was cut off is begun again", () =>
     Effect.gen(function* () {
