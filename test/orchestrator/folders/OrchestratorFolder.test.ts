@@ -4,13 +4,14 @@ import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
+import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
 import * as ChildProcess from "effect/process/ChildProcess"
 import * as ChildProcessSpawner from "effect/process/ChildProcessSpawner"
 import type { OrchestratorConfigValue } from "../../../src/orchestrator/OrchestratorConfig.ts"
 import { OrchestratorFolder } from "../../../src/orchestrator/OrchestratorFolder.ts"
-import { havingInEnvironment } from "../../../src/process/ProcessInfo.ts"
+import { havingInEnvironment, signalProcess } from "../../../src/process/ProcessInfo.ts"
 import { markOf } from "../../../src/process/ProcessMark.ts"
 import { eventually } from "../../support/eventually.ts"
 import { dies, isAlive, layerAt, node, temporary } from "../process/support.ts"
@@ -134,6 +135,17 @@ const predecessor = Effect.fnUntraced(function* (dataDir: string, commands: Read
     Stream.splitLines,
     Stream.takeUntil((line) => line === "up"),
     Stream.runCollect
+  )
+  // What it leaves, and nobody ended, goes with the test.
+  const fs = yield* FileSystem.FileSystem
+  const { dev, ino } = yield* fs.stat(dataDir)
+  yield* Effect.addFinalizer(() =>
+    Effect.gen(function* () {
+      yield* signalProcess(Number(handle.pid), "SIGKILL")
+      const left = yield* havingInEnvironment(`VALET_ORCHESTRATOR=${dev}:${Option.getOrThrow(ino)}`)
+      for (const { pid } of left) yield* signalProcess(pid, "SIGKILL")
+      for (const { pid } of left) yield* Effect.orDie(dies(pid))
+    })
   )
   assert.strictEqual(lines.at(-1), "up", [...lines].join("\n"))
   return {
