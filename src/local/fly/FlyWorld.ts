@@ -13,7 +13,7 @@ import * as Result from "effect/Result"
 import * as Semaphore from "effect/Semaphore"
 import type { Op } from "./model/Draft.ts"
 import { runOp } from "./model/Draft.ts"
-import type { FaultRule } from "./model/Faults.ts"
+import type { Fault, FaultRule } from "./model/Faults.ts"
 import { activate, faultAnswer, judge } from "./model/Faults.ts"
 import type { FlyState, HostAction, Params } from "./model/FlyState.ts"
 import { defaultParams, emptyState } from "./model/FlyState.ts"
@@ -40,6 +40,8 @@ export interface WorldOptions {
   readonly host?: (action: HostAction, state: FlyState) => Effect.Effect<void>
   /** Called with each state that differs from the one before, before the answer. */
   readonly onChange?: (state: FlyState) => Effect.Effect<void>
+  /** Told of each call that a fault hits. */
+  readonly onFault?: (call: Call, fault: Fault["kind"]) => void
 }
 
 export interface CallOptions<A> {
@@ -85,6 +87,8 @@ export const make = Effect.fnUntraced(function* (options: WorldOptions) {
   let state = options.initial ?? emptyState(seed)
   let skewMs = 0
   let changed = Deferred.makeUnsafe<void>()
+  /** The state is new, and not everything that follows from it has been done yet. */
+  let committing = false
   const counts = new Map<Operation, number>()
   const turn = yield* Semaphore.make(1)
   const scope = yield* Effect.scope
@@ -97,16 +101,26 @@ export const make = Effect.fnUntraced(function* (options: WorldOptions) {
     return Deferred.succeed(waiting, undefined)
   })
 
+  /** The answer of an operation that changes nothing, at once; undefined where it changes something. */
+  const answerOf = <A>(op: Op<A>, at: number) => {
+    const due = nextDue(state, params.destroyedVisibleMs)
+    if (committing || (due !== null && due <= at)) return undefined
+    const done = runOp(state, params, at, op)
+    return done.state === state && done.actions.length === 0 ? done.answer : undefined
+  }
+
   const commit = Effect.fnUntraced(function* (next: FlyState, actions: ReadonlyArray<HostAction>) {
     const isNew = next !== state
+    committing = true
     state = next
     if (isNew) yield* onChange(state)
     for (const action of actions) yield* host(action, state)
+    committing = false
     if (isNew) yield* tell
   })
 
   /** Whatever became due is applied before the operation and after it, so that an answer is never about the past. */
-  const step = <A>(op: Op<A>) =>
+  const change = <A>(op: Op<A>) =>
     now.pipe(
       Effect.flatMap((at) => {
         const before = settle(state, params, at)
@@ -119,6 +133,12 @@ export const make = Effect.fnUntraced(function* (options: WorldOptions) {
       turn.withPermits(1)
     )
 
+  const step = <A>(op: Op<A>) =>
+    Effect.flatMap(now, (at) => {
+      const answer = answerOf(op, at)
+      return answer === undefined ? change(op) : Effect.succeed(answer)
+    })
+
   const apply = <A>(op: Op<A>) => Effect.flatMap(step(op), Effect.fromResult)
 
   const call = Effect.fnUntraced(function* <A>(
@@ -130,10 +150,14 @@ export const make = Effect.fnUntraced(function* (options: WorldOptions) {
     const { refused, verdict } = yield* apply((draft) =>
       Result.succeed({ refused: spend(draft, it), verdict: judge(draft, it) })
     )
-    if (verdict.latencyMs > 0) yield* Effect.sleep(verdict.latencyMs)
+    if (verdict.latencyMs > 0) {
+      options.onFault?.(it, "latency")
+      yield* Effect.sleep(verdict.latencyMs)
+    }
     if (refused !== null) return yield* Effect.fail(refused)
     const { fault } = verdict
     if (fault === null) return yield* apply(op)
+    options.onFault?.(it, fault.kind)
     if (fault.kind === "empty_list") return callOptions?.empty ?? (yield* apply(op))
     if (fault.kind === "late") {
       yield* Effect.sleep(fault.ms).pipe(
@@ -181,10 +205,7 @@ export const make = Effect.fnUntraced(function* (options: WorldOptions) {
     params,
     call,
     apply,
-    state: Effect.andThen(
-      touch,
-      Effect.sync(() => state)
-    ),
+    state: Effect.map(touch, () => state),
     awaitAnswer,
     inject: (...rules) =>
       apply((draft) => {

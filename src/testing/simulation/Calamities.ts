@@ -3,12 +3,11 @@ import * as Effect from "effect/Effect"
 import { loseHost, migrate, report, restoreHost } from "../../local/fly/model/Hosts.ts"
 import type { Op } from "../../local/fly/model/Draft.ts"
 import type { Fleet } from "./Fleet.ts"
-import type { Witness } from "./Witness.ts"
 import type { World } from "./World.ts"
 
 const hour = 60 * 60_000
 
-export const make = (world: World, fleet: Fleet, _witness: Witness) => {
+export const make = (world: World, fleet: Fleet) => {
   const { database, dice, fly, journal, profile, time } = world
   const now = () => time.clock.currentTimeMillisUnsafe()
 
@@ -82,6 +81,13 @@ export const make = (world: World, fleet: Fleet, _witness: Witness) => {
     yield* byFault(loseHost(machine.host, "machine"))
   })
 
+  const hostLost = Effect.gen(function* () {
+    const machine = yield* someMachine
+    if (machine === undefined) return
+    yield* happens("host lost", machine.host)
+    yield* byFault(loseHost(machine.host, "both"))
+  })
+
   const migration = Effect.gen(function* () {
     const machine = yield* someMachine
     if (machine === undefined) return
@@ -118,6 +124,7 @@ export const make = (world: World, fleet: Fleet, _witness: Witness) => {
       every(calamities.r2Outage, outage("r2")),
       every(calamities.hostUnreachable, hostUnreachable),
       every(calamities.machineLost, machineLost),
+      every(calamities.hostLost, hostLost),
       every(calamities.migration, migration),
       every(calamities.machineCrash, machineCrash)
     ],

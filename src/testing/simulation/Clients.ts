@@ -4,6 +4,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as ProjectId from "../../domain/ProjectId.ts"
 import type { Edge, Outcome } from "./Edge.ts"
@@ -19,6 +20,8 @@ const decodeCreated = Schema.decodeUnknownOption(Created)
 /** A request is answered within the router's patience and one replay, or it hangs. */
 const answeredWithinMs = 3 * 60_000
 const minute = 60_000
+/** Until every instance has heard of a deletion, or trusts no cached route any more. */
+const deletedWithinMs = 5_000
 
 const json = { "content-type": "application/json", host: "plane.example" }
 
@@ -54,6 +57,21 @@ export const make = ({ edge, untilMs, witness, world }: ClientsOptions) => {
     )
   }
 
+  const createsOf = new Map<string, Array<number>>()
+  /** Each window of the documents, looked back from every accepted create. */
+  const accepted = (client: string, at: number) => {
+    const times = [...(createsOf.get(client) ?? []), at].toSorted((a, b) => a - b)
+    createsOf.set(client, times)
+    const { windows } = world.config.create
+    if (windows === "off") return
+    for (const { limit, windowMs } of windows) {
+      for (const end of times) {
+        const inside = times.filter((time) => time > end - windowMs && time <= end).length
+        if (inside > limit) journal.violate("I12", `${client} created ${inside} projects in ${windowMs} ms`)
+      }
+    }
+  }
+
   const create = (client: string): Effect.Effect<Known | null> =>
     Effect.gen(function* () {
       const reply = yield* bounded(
@@ -73,10 +91,17 @@ export const make = ({ edge, untilMs, witness, world }: ClientsOptions) => {
       }
       journal.note(`created ${created.project_id} ${created.state}`)
       journal.count("operation creates")
+      accepted(client, project.createdAt)
       return witness.created(created.project_id, project.uid, created.deploy_key, now())
     })
 
-  const told = (known: Known, document: string, write: string | undefined, outcome: Outcome | null) => {
+  const told = (
+    known: Known,
+    document: string,
+    write: string | undefined,
+    outcome: Outcome | null,
+    begunAt: number
+  ) => {
     if (outcome === null) return false
     if (outcome._tag === "Acknowledged") {
       witness.served(known, { ...outcome, at: now() })
@@ -84,6 +109,9 @@ export const make = ({ edge, untilMs, witness, world }: ClientsOptions) => {
       else witness.written(known, document, write)
     } else if (write !== undefined && outcome._tag === "Broken") witness.unanswered(known, document, write)
     const what = write === undefined ? "read" : "write"
+    if (outcome._tag === "Acknowledged" && known.deletedAt !== null && begunAt > known.deletedAt + deletedWithinMs) {
+      journal.violate("I5", `${known.id} is served ${begunAt - known.deletedAt} ms after it was deleted`, known.id)
+    }
     const answer = outcome._tag === "Refused" ? `${outcome.status}` : outcome._tag
     journal.note(`client ${known.id} ${what} ${document} ${answer}`)
     journal.count(`client ${what} ${answer}`)
@@ -94,14 +122,27 @@ export const make = ({ edge, untilMs, witness, world }: ClientsOptions) => {
   }
 
   const use = (known: Known, document: string, write: string | undefined) =>
-    Effect.map(
-      bounded(
-        "a request",
-        known,
-        edge.send({ projectId: known.id, document, ...(write === undefined ? {} : { write }) })
-      ),
-      (outcome) => told(known, document, write, outcome)
-    )
+    Effect.suspend(() => {
+      const begunAt = now()
+      const request = { projectId: known.id, document, ...(write === undefined ? {} : { write }) }
+      // Some keep a connection, or remember the machine, and never pass the router again.
+      const pinned =
+        known.servedBy !== null && dice.chance(0.05) ? dice.pick([known.servedBy, ...known.servedBefore]) : undefined
+      return Effect.map(
+        bounded("a request", known, pinned === undefined ? edge.send(request) : edge.straight(pinned, request)),
+        (outcome) => told(known, document, write, outcome, begunAt)
+      )
+    })
+
+  /** A route that is wrong by now: the machine is another project's, and has to say so. */
+  const strayed = (known: Known) =>
+    Effect.gen(function* () {
+      const other = dice.pick([...witness.projects.values()].filter((it) => it !== known && it.servedBy !== null))
+      if (other?.servedBy == null) return
+      const outcome = yield* edge.straight(other.servedBy, { projectId: known.id, document: "doc-0" })
+      if (outcome._tag !== "Acknowledged") return
+      witness.served(known, { ...outcome, at: known.usedAt })
+    })
 
   /** Reads what it knows, until it is answered or gives up. */
   const read = (known: Known, document: string, tries: number) =>
@@ -123,6 +164,7 @@ export const make = ({ edge, untilMs, witness, world }: ClientsOptions) => {
       if (!(yield* read(known, document, 5))) return
       for (let left = dice.between(1, 5); left > 0 && known.deletion === "none"; left--) {
         yield* Effect.sleep(Math.round(dice.exponential(dice.chance(0.2) ? 10 * minute : 5_000)))
+        if (dice.chance(0.05)) yield* strayed(known)
         if (dice.chance(0.6)) yield* use(known, document, witness.nextValue())
         else yield* use(known, document, undefined)
       }
@@ -163,7 +205,12 @@ export const make = ({ edge, untilMs, witness, world }: ClientsOptions) => {
         journal.note(`delete ${known.id} ${reply?.status ?? "broken"}`)
         if (reply !== null && (reply.status === 204 || reply.status === 404)) {
           known.deletion = "done"
+          known.deletedAt = now()
           journal.count("operation deletes")
+          for (const after of [deletedWithinMs + 1_000, 20_000, 5 * minute]) {
+            yield* Effect.sleep(after)
+            yield* use(known, "doc-0", undefined)
+          }
           return
         }
         yield* Effect.sleep(dice.between(1_000, 30_000))
@@ -174,7 +221,7 @@ export const make = ({ edge, untilMs, witness, world }: ClientsOptions) => {
   const user = (known: Known, document: string) =>
     Effect.gen(function* () {
       // Some come every few minutes, some once a day.
-      const pauseMs = dice.magnitude(10 * minute, 12 * 60 * minute)
+      const pauseMs = dice.magnitude(20 * minute, 24 * 60 * minute)
       while (now() < untilMs && known.deletion === "none") {
         yield* session(known, document)
         yield* pause(dice.exponential(pauseMs))
@@ -208,7 +255,42 @@ export const make = ({ edge, untilMs, witness, world }: ClientsOptions) => {
       })
     })
 
-  return { life, read }
+  /** Many creates at once, from one address, at all instances. */
+  const burst = Effect.gen(function* () {
+    while (now() < untilMs) {
+      yield* pause(dice.exponential(16 * 60 * minute))
+      if (now() >= untilMs) return
+      const created = yield* Effect.forEach(
+        Array.from({ length: 8 }),
+        () => Effect.andThen(Effect.sleep(dice.between(0, 200)), create("203.0.113.7")),
+        { concurrency: "unbounded" }
+      )
+      for (const known of created) if (known !== null) yield* remove(known)
+    }
+  })
+
+  /** Decides what is served next where machine and volume were lost together. */
+  const operator = Effect.forever(
+    Effect.gen(function* () {
+      yield* Effect.sleep(10 * minute)
+      for (const known of witness.projects.values()) {
+        if (world.database.tables.projects.get(known.id)?.dataUnavailable !== true) continue
+        if (known.deletion !== "none" || dice.chance(0.5)) continue
+        const from = dice.pick(["archive", "snapshot", "empty"]) ?? "archive"
+        const authorization = `Bearer ${Redacted.value(world.config.secret)}`
+        const reply = yield* edge.ask({
+          method: "POST",
+          path: `${path(known)}/recover`,
+          headers: { ...json, authorization },
+          body: { from }
+        })
+        journal.note(`recover ${known.id} ${from} ${reply?.status ?? "broken"}`)
+        journal.count(`api recover ${from} ${reply?.status ?? "broken"}`)
+      }
+    })
+  )
+
+  return { life, read, burst, operator }
 }
 
 export type Clients = ReturnType<typeof make>

@@ -87,6 +87,17 @@ export const make = (world: World, instances: () => ReadonlyArray<Instance>) => 
       return { _tag: "Acknowledged", machineId, projectUid: answer.projectUid, value: answer.value }
     })
 
+  /** Past the router, to a machine that the client remembers or was given wrongly. */
+  const straight = (machineId: string, request: DocumentRequest): Effect.Effect<Outcome> =>
+    Effect.gen(function* () {
+      yield* Effect.sleep(dice.between(1, 30))
+      const machine = (yield* fly.state).machines[machineId]
+      const delivered = machine?.state === "started" ? yield* attempt(machineId, request) : null
+      return delivered?._tag === "Acknowledged" || delivered?._tag === "Broken"
+        ? delivered
+        : { _tag: "Refused", status: 502 }
+    })
+
   const deliver = (replay: Replay, request: DocumentRequest) =>
     Effect.gen(function* () {
       yield* Effect.sleep(dice.between(1, 15))
@@ -149,7 +160,7 @@ export const make = (world: World, instances: () => ReadonlyArray<Instance>) => 
       return { _tag: "Refused", status: 508 }
     })
 
-  return { ask, send }
+  return { ask, send, straight }
 }
 
 export type Edge = ReturnType<typeof make>

@@ -3,6 +3,7 @@
  * pool is full, and every project answers with all that was acknowledged.
  */
 import * as Effect from "effect/Effect"
+import { type MachineRow, volumeMayGo } from "../../domain/Machine.ts"
 import type { Clients } from "./Clients.ts"
 import type { Watch } from "./Watch.ts"
 import type { Witness } from "./Witness.ts"
@@ -36,14 +37,18 @@ const atRest = ({ world }: RestInput) =>
       if (project.operation === "none") continue
       journal.violate("I6", `${project.operation} still runs two hours after the last fault`, project.projectId)
     }
-    const rows = [...tables.machines.values()].filter((row) => row.status !== "gone")
+    const all = [...tables.machines.values()].filter((row) => row.status !== "gone")
+    // What was lost with its data keeps its row, should the volume ever return.
+    const isKept = (row: MachineRow) => row.status === "discarded" && !volumeMayGo(row)
+    const rows = all.filter((row) => !isKept(row))
     for (const row of rows) {
       if (row.status === "ready" || row.status === "assigned") continue
       journal.violate("I7", `${row.name} is ${row.status} at rest: ${row.lastError ?? "no error"}`, row.project)
     }
     const state = yield* fly.state
-    const machines = Object.values(state.machines).filter((machine) => machine.state !== "destroyed")
-    const volumes = Object.values(state.volumes).filter((volume) => volume.deletedAt === null)
+    const kept = new Set(all.filter(isKept).flatMap((row) => [row.machineId, row.volumeId]))
+    const machines = Object.values(state.machines).filter((it) => it.state !== "destroyed" && !kept.has(it.id))
+    const volumes = Object.values(state.volumes).filter((it) => it.deletedAt === null && !kept.has(it.id))
     const ids = (all: ReadonlyArray<{ readonly id: string }>) => all.map(({ id }) => id)
     const strayMachines = same(
       ids(machines),

@@ -82,22 +82,19 @@ const run = (options: SimulationOptions, time: VirtualTime.VirtualTime, journal:
     yield* fleet.startAll(plan.instances)
 
     yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(minute), watch.overdue)))
-    const calamities = Calamities.make(world, fleet, witness)
+    const calamities = Calamities.make(world, fleet)
     world.rates = profile.rates
     yield* world.fly.inject(...Worlds.flyFaults(profile.rates, dice))
     const faults = yield* Effect.forkScoped(calamities.all)
 
     const usedUntil = startAt + plan.forMs
     const clients = Clients.make({ world, edge, witness, untilMs: usedUntil })
+    yield* Effect.forkScoped(clients.operator)
     const users = yield* Effect.forkScoped(
-      Effect.forEach(
-        Array.from({ length: plan.projects }, (_, at) => at),
-        clients.life,
-        {
-          concurrency: "unbounded",
-          discard: true
-        }
-      )
+      Effect.all([...Array.from({ length: plan.projects }, (_, at) => clients.life(at)), clients.burst], {
+        concurrency: "unbounded",
+        discard: true
+      })
     )
     if (mode === "safety") {
       yield* Fiber.join(users)

@@ -114,6 +114,8 @@ export interface VirtualTime {
    * Throws `Deadlock` where nothing is left that could go on.
    */
   run<A, E>(effect: Effect.Effect<A, E>, stop?: () => boolean): Exit.Exit<A, E> | null
+  /** A sleep of so many milliseconds of the world's time, whatever clock the fiber has. */
+  pause(ms: number): Effect.Effect<void>
   /** Turns taken so far: fibers resumed and timers rung. */
   readonly turns: () => number
 }
@@ -173,8 +175,15 @@ export const make = (startAt: number): VirtualTime => {
   }
   const clock = clockOf(0, () => 0)
 
+  const pause = (ms: number): Effect.Effect<void> =>
+    Effect.callback<void>((resume) => {
+      const timer = timers.add(now + ms, () => resume(Effect.void))
+      return Effect.sync(() => timers.cancel(timer))
+    })
+
   return {
     clock,
+    pause,
     skewed: clockOf,
     turns: () => turns,
     run: (effect, stop = () => false) => {

@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import type { ArchiveRow } from "../../domain/Archive.ts"
 import type { MachineRow } from "../../domain/Machine.ts"
 import type { Operation, Project } from "../../domain/Project.ts"
-import type { Written } from "../../domain/transitions/Rows.ts"
+import type { NewEvent, Written } from "../../domain/transitions/Rows.ts"
 import type { FlyState, Volume } from "../../local/fly/model/FlyState.ts"
 import { filed, sha256 } from "../machine/FakeServer.ts"
 import type { Known, Witness } from "./Witness.ts"
@@ -32,6 +32,7 @@ export const make = (world: World, witness: Witness) => {
   const now = () => time.clock.currentTimeMillisUnsafe()
   const running = new Map<string, { readonly operation: Exclude<Operation, "none">; readonly since: number }>()
   const deletions: Array<number> = []
+  let seen: FlyState | null = null
 
   const currentArchive = (known: Known): ArchiveRow | null =>
     tables.archivesOf(known.uid).find((row) => row.status === "current") ?? null
@@ -66,6 +67,29 @@ export const make = (world: World, witness: Witness) => {
     }
   }
 
+  const volumeOf = (known: Known): string | null => tables.viewOf(known.id)?.machine?.volumeId ?? null
+
+  /** What an operator's decision leaves, and that there was something to decide. */
+  const decided = (known: Known, project: Project, { detail, kind }: NewEvent) => {
+    if (kind === "data_unavailable") {
+      known.unavailable = true
+      const row = [...tables.machines.values()].find(({ name }) => name === project.machine)
+      const volume = row?.volumeId == null ? undefined : seen?.volumes[row.volumeId]
+      if (volume !== undefined && volume.deletedAt === null && volumeHolds(volume.id, known)) {
+        journal.violate("I2", `given up as unavailable, and its volume ${volume.id} is there`, known.id)
+      }
+    }
+    if (kind === "recovered") witness.reset(known, (detail["from"] === "archive" ? archived(known) : null) ?? new Map())
+    if (kind === "rehosted" && known.unavailable) {
+      const volumeId = volumeOf(known)
+      const held = volumeId === null ? null : Effect.runSync(world.machines.volume(volumeId))
+      witness.reset(known, held?.documents ?? new Map())
+    }
+  }
+
+  const volumeHolds = (volumeId: string, known: Known): boolean =>
+    Effect.runSync(world.machines.volume(volumeId))?.project?.uid === known.uid
+
   tables.observer = {
     project: (before, after) => {
       if (before !== undefined && after.generation < before.generation) {
@@ -91,7 +115,9 @@ export const make = (world: World, witness: Witness) => {
     },
     archive: () => {},
     written: ({ events, project }: Written) => {
+      const known = witness.byUid.get(project.uid)
       for (const event of events) {
+        if (known !== undefined) decided(known, project, event)
         journal.note(`row ${project.projectId} ${event.kind} g${event.generation} ${project.state}`)
         journal.count(`event ${event.kind}`)
         if (event.kind === "archived") {
@@ -136,7 +162,6 @@ export const make = (world: World, witness: Witness) => {
     if (deletions.length > deletionsPerMinute) journal.violate("I11", `${deletions.length} deletions a minute: ${what}`)
   }
 
-  let seen: FlyState | null = null
   world.onFly = (state) =>
     Effect.gen(function* () {
       const before = seen

@@ -21,8 +21,12 @@ export interface Known {
   /** A client asked for its sleep, idle or not. */
   forcedAt: number
   deletion: "none" | "asked" | "done"
+  /** Machine and volume were lost together; until an operator decided, nothing may be answered but what was written. */
+  unavailable: boolean
   /** An operator decided to go on without what was lost; there may be no archive then. */
   recovered: boolean
+  /** Milliseconds since the epoch; null: not deleted. */
+  deletedAt: number | null
 }
 
 export class Witness {
@@ -47,7 +51,9 @@ export class Witness {
       usedAt: at,
       forcedAt: Number.NEGATIVE_INFINITY,
       deletion: "none",
-      recovered: false
+      unavailable: false,
+      recovered: false,
+      deletedAt: null
     }
     this.projects.set(id, known)
     this.byUid.set(uid, known)
@@ -101,6 +107,13 @@ export class Witness {
       this.#journal.violate("I2", `${document} of ${known.id} was ${expected} and is read as ${value}`, known.id)
     }
     known.documents.set(document, new Set([value]))
+  }
+
+  /** An operator decided that this is what there is. */
+  reset(known: Known, copy: ReadonlyMap<string, string>): void {
+    known.unavailable = false
+    known.recovered = true
+    for (const document of known.documents.keys()) known.documents.set(document, new Set([copy.get(document) ?? null]))
   }
 
   /** What of the acknowledged documents a copy lacks; null where it has all of them. */

@@ -107,7 +107,11 @@ export const make = Effect.fnUntraced(function* (input: {
         seed: dice.between(0, 0x7fff_ffff),
         params: { delays: realisticDelays, snapshotEveryMs: 6 * hour },
         host: (action) => Effect.andThen(copy(action), hooks.onAction(action)),
-        onChange: (state) => hooks.onFly(state)
+        onChange: (state) => hooks.onFly(state),
+        onFault: ({ operation }, kind) => {
+          journal.count(`fault fly ${kind}`)
+          journal.note(`fault fly ${operation} ${kind}`)
+        }
       })
     })
   )
