@@ -1,7 +1,7 @@
 /** Who sent a request, as far as that can be believed. */
 import * as Result from "effect/Result"
 import { BlockList, isIP } from "node:net"
-import { values, type Flat } from "../proxy/Headers.ts"
+import { saysProxy, values, type Flat } from "../proxy/Headers.ts"
 
 export interface Caller {
   /** Of the client: the peer, or what a trusted proxy says of it. Without an IPv6 zone or `::ffff:`. */
@@ -56,14 +56,6 @@ export const hostName = (host: string): string | null => {
 const isLoopbackHost = (host: string | null): boolean => {
   const name = host === null ? null : hostName(host)
   return name !== null && (name === "localhost" || name.endsWith(".localhost") || isLoopback(name))
-}
-
-/** Only a proxy says these. A server that turns headers into variables takes `_` for `-`. */
-export const saysProxy = (name: string): boolean => {
-  const dashed = name.replaceAll("_", "-")
-  return (
-    dashed.startsWith("x-forwarded-") || dashed === "forwarded" || dashed === "x-real-ip" || dashed.startsWith("fly-")
-  )
 }
 
 /** The rightmost entry was added last, by the proxy that is believed. */

@@ -38,13 +38,18 @@ export const endToEnd = (flat: Flat): Array<string> => {
   return filter(flat, (name) => !hopByHop.has(name) && (essential.has(name) || !named.has(name)))
 }
 
+/** Only a proxy says these. A server that turns headers into variables takes `_` for `-`. */
+export const saysProxy = (name: string): boolean => {
+  const dashed = name.replaceAll("_", "-")
+  return (
+    dashed.startsWith("x-forwarded-") || dashed === "forwarded" || dashed === "x-real-ip" || dashed.startsWith("fly-")
+  )
+}
+
 /** Trailers as Node takes them; what only a proxy in front may say can't be smuggled in behind the body. */
 export const trailers = (flat: Flat): ReadonlyArray<[string, string]> => {
   const pairs: Array<[string, string]> = []
-  const kept = filter(
-    endToEnd(flat),
-    (name) => !name.startsWith("fly-") && !name.startsWith("x-forwarded-") && !essential.has(name)
-  )
+  const kept = filter(endToEnd(flat), (name) => !saysProxy(name) && !essential.has(name))
   for (let at = 0; at + 1 < kept.length; at += 2) pairs.push([kept[at] ?? "", kept[at + 1] ?? ""])
   return pairs
 }

@@ -166,6 +166,10 @@ export const listen = (options: ListenerOptions): Effect.Effect<Listener, Listen
     }
     server.on("request", requested(false))
     server.on("checkContinue", requested(true))
+    // Without a listener Node ends the connection in silence.
+    server.on("connect", (_request: http.IncomingMessage, socket: Duplex) => {
+      socket.resume().end("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n", () => socket.destroy())
+    })
     if (upgrades !== false) {
       server.on("upgrade", (request: http.IncomingMessage, _socket: Duplex, head: Buffer) => upgraded(request, head))
     }

@@ -1,12 +1,22 @@
 /** Streams the body of an answer, whose head is written, to the one who asked. */
 import * as Effect from "effect/Effect"
 import type { IncomingMessage, ServerResponse } from "node:http"
+import type { Socket } from "node:net"
+import { flushHead } from "./FlushHead.ts"
 import * as Headers from "./Headers.ts"
 
 /** Where only the end of the connection ends the body, an ordinary end would make a part look like the whole. */
 const cut = (from: IncomingMessage, to: ServerResponse) => {
   if (to.chunkedEncoding || from.headers["content-length"] !== undefined) to.destroy()
   else to.socket?.resetAndDestroy()
+}
+
+/** Node takes also a reset for the end of a body that nothing else ends. A connection that was kept is nobody's. */
+const isWhole = ({ complete, headers, socket }: Pick<IncomingMessage, "complete" | "headers"> & Connected) =>
+  complete &&
+  (headers["content-length"] !== undefined || headers["transfer-encoding"] !== undefined || !socket?.errored)
+interface Connected {
+  readonly socket: Socket | null
 }
 
 /** Ends with the body, or when either side is gone: then both are, so that a cut answer is never taken for a whole one. */
@@ -17,23 +27,24 @@ export const relay = (from: IncomingMessage, to: ServerResponse): Effect.Effect<
       resume(Effect.void)
     }
     if (to.destroyed) return gone()
-    if (from.destroyed && !from.complete) {
+    if (from.destroyed && !isWhole(from)) {
       cut(from, to)
       return gone()
     }
     // The first byte of a stream of events may be minutes away; its head is not. One that is there already goes with it.
-    if (from.readableLength === 0 && !from.complete) to.flushHeaders()
+    if (from.readableLength === 0 && !from.complete) flushHead(to)
     from.once("end", () => {
+      if (!isWhole(from)) return cut(from, to)
       const trailers = Headers.trailers(from.rawTrailers)
       try {
         if (trailers.length > 0) to.addTrailers(trailers)
       } catch {
         // Trailers that can't be written are left out: the head is sent, there is no way to report them.
       }
-      to.end()
+      return void to.end()
     })
     from.once("close", () => {
-      if (!from.complete) cut(from, to)
+      if (!isWhole(from)) cut(from, to)
     })
     to.once("close", gone)
     from.pipe(to, { end: false })

@@ -1,6 +1,7 @@
 /** A request's body on its way to one target: streamed at the target's pace, never kept. */
 import * as Effect from "effect/Effect"
 import type { ClientRequest, IncomingMessage } from "node:http"
+import { flushHead } from "./FlushHead.ts"
 import * as Headers from "./Headers.ts"
 
 export interface Upload {
@@ -41,7 +42,7 @@ export const make = (source: IncomingMessage): Upload => {
         target.end()
       })
       // Its head does not wait for the body's first byte.
-      target.flushHeaders()
+      flushHead(target)
       source.pipe(target, { end: false })
     },
     complete: () => empty || source.complete,

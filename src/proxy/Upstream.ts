@@ -7,6 +7,7 @@ import type * as Scope from "effect/Scope"
 import * as http from "node:http"
 import * as net from "node:net"
 import type { Flat } from "./Headers.ts"
+import { ownConnections } from "./OwnConnections.ts"
 
 /** No connection: nothing was sent. */
 export class NotConnected extends Schema.TaggedError<NotConnected>()("NotConnected", { detail: Schema.String }) {}
@@ -95,7 +96,9 @@ export const open = (target: Target, agent: http.Agent | false): Effect.Effect<O
         // Also where the connection is the request's own: a server that answers early and closes would reset the
         // connection under a body that is still coming, and its answer would be lost with it.
         headers: upgrade ? headers : [...headers, "Connection", "keep-alive"],
-        ...(upgrade ? { createConnection: () => halfOpen(target) } : { agent })
+        ...(upgrade
+          ? { createConnection: () => halfOpen(target) }
+          : { agent: agent === false ? ownConnections : agent })
       })
       const succeed = (value: Answer) => Deferred.doneUnsafe(answer, Exit.succeed(value))
       const fail = (detail: string) => {

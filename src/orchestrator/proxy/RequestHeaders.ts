@@ -1,6 +1,6 @@
 /** What a project's server gets to see of a request's headers. */
-import { endToEnd, filter, values, type Flat } from "../../proxy/Headers.ts"
-import { saysProxy, type Caller } from "../Caller.ts"
+import { endToEnd, filter, saysProxy, values, type Flat } from "../../proxy/Headers.ts"
+import type { Caller } from "../Caller.ts"
 
 /** Of which Node expects no body. */
 const bodyless = new Set(["GET", "HEAD", "DELETE", "OPTIONS", "TRACE"])

@@ -10,6 +10,8 @@ const single = ({ rawHeaders }: IncomingMessage, name: string) => {
 
 /** It does not say clearly for which host it is, or where its body ends. */
 export const isAmbiguous = (request: IncomingMessage): boolean => {
+  // Node's parser takes 0.9 and 2.0 too.
+  if (request.httpVersion !== "1.1" && request.httpVersion !== "1.0") return true
   const host = single(request, "host")
   const encoding = single(request, "transfer-encoding")
   const length = single(request, "content-length")

@@ -29,6 +29,101 @@ const to = (child: { readonly port: number }, options: Parameters<typeof exchang
   })
 
 suite("HTTP", (it) => {
+  it.effect("a 413 while the upload goes on reaches a client that goes on sending, also of a child that closes", () =>
+    Effect.gen(function* () {
+      for (const connection of ["close", "keep-alive"]) {
+        const child = yield* httpChild((_, response) => void response.writeHead(413, { connection }).end("too large"))
+        // As often as a write of the proxy may come between the answer and its reading.
+        for (let i = 0; i < 20; i++) {
+          const { body, request, response } = yield* to(child, {
+            method: "POST",
+            headers: { connection: "keep-alive" }
+          })
+          // As curl does: it sends until it reads the answer.
+          pour(request, 16 * MiB)
+          assert.strictEqual((yield* response).statusCode, 413)
+          assert.strictEqual(yield* body, "too large")
+          request.destroy()
+        }
+      }
+    })
+  )
+
+  it.effect("a child that is reset in an answer without a length cuts the client's connection", () =>
+    Effect.gen(function* () {
+      const accepted: Array<Wire> = []
+      const child = yield* rawChild((socket) => accepted.push(wire(socket)))
+      const { request, response } = yield* to(child)
+      request.end()
+      yield* eventually(Effect.sync(() => (accepted[0]?.text() ?? "").endsWith("\r\n\r\n")))
+      accepted[0]?.send("HTTP/1.1 200 OK\r\n\r\nhello")
+      const answer = yield* response
+      let received = ""
+      let over = false
+      answer.on("data", (chunk: Buffer) => (received += chunk.toString()))
+      answer.on("close", () => (over = true))
+      yield* eventually(Effect.sync(() => received === "hello"))
+      accepted[0]?.socket.resetAndDestroy()
+      yield* eventually(Effect.sync(() => over))
+      assert.isFalse(answer.complete)
+    })
+  )
+
+  it.effect("headers arrive as they were sent: order, case, repetitions and bytes beyond ASCII, both ways", () =>
+    Effect.gen(function* () {
+      for (const [method, framing] of [
+        ["GET", ""],
+        ["POST", "Content-Length: 0\r\n"],
+        ["PUT", "Content-Length: 4\r\n"]
+      ] as const) {
+        const seen: Array<ReadonlyArray<string>> = []
+        const child = yield* rawChild((socket) => {
+          const { text } = wire(socket)
+          socket.on("data", () => {
+            if (!text().endsWith("\r\n\r\n")) return
+            seen.push(text().split("\r\n"))
+            socket.write(
+              Buffer.from(
+                "HTTP/1.1 299 Fine, thanks\r\nX-B: 1\r\nx-a: \xe9\r\nX-B: 2\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\n" +
+                  "Vary: a\r\nVary: b\r\nContent-Length: 0\r\n\r\n",
+                "latin1"
+              )
+            )
+          })
+        })
+        const client = yield* raw(
+          child,
+          (host) =>
+            `${method} /%zz?<>"|^ HTTP/1.1\r\nHost: ${host}\r\nX-B: 1\r\nx-a: \xe9\xff\r\nX-B: 2\r\nCookie: a\r\nCookie: b\r\n${framing}\r\n`
+        )
+        // The body comes later than the head, which goes on alone.
+        yield* eventually(Effect.sync(() => child.accepted() > 0))
+        if (method === "PUT") client.send("\r\n\r\n")
+        const text = yield* client.until((text) => text.includes("\r\n\r\n"))
+        const [answer] = answersIn(text)
+        assert.deepInclude(answer, { status: 299, reason: "Fine, thanks" })
+        assert.deepStrictEqual(
+          answer?.headers.filter(([name]) => ["x-b", "x-a", "set-cookie", "vary"].includes(name)),
+          [
+            ["x-b", "1"],
+            ["x-a", "\xe9"],
+            ["x-b", "2"],
+            ["set-cookie", "a=1"],
+            ["set-cookie", "b=2"],
+            ["vary", "a"],
+            ["vary", "b"]
+          ]
+        )
+        const lines = seen[0] ?? []
+        assert.strictEqual(lines[0], `${method} /%zz?<>"|^ HTTP/1.1`)
+        assert.deepStrictEqual(
+          lines.filter((line) => /^(x-[ab]|cookie):/i.test(line)),
+          ["X-B: 1", "x-a: \xe9\xff", "X-B: 2", "Cookie: a", "Cookie: b"]
+        )
+      }
+    })
+  )
+
   it.effect("an event arrives before the stream of them ends, and the head before the first", () =>
     Effect.gen(function* () {
       const streams: Array<ServerResponse> = []

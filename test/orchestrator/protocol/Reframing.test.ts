@@ -162,6 +162,23 @@ const forwardedNames = [
 ]
 
 suite("what the proxy says of a request", (it) => {
+  it.effect("can't be replaced by trailers", () =>
+    Effect.gen(function* () {
+      const { child, client } = yield* attack((names) =>
+        post(
+          names,
+          "Transfer-Encoding: chunked\r\nTrailer: X-Forwarded-For",
+          "1\r\na\r\n0\r\nX-Forwarded-For: evil\r\nHost: evil\r\nX-Real-IP: evil\r\nForwarded: evil\r\n" +
+            "Fly-Client-IP: evil\r\nX_Forwarded_For: evil\r\nX-Fine: yes\r\n\r\n"
+        )
+      )
+      const seen = yield* only(child)
+      assert.deepStrictEqual({ ...seen.trailers }, { "x-fine": "yes" })
+      assert.notInclude(child.bytes(), "evil")
+      yield* client.until((text) => text.includes("seen 1"))
+    })
+  )
+
   it.effect("replaces all that a client says itself, however often and in whatever case", () =>
     Effect.gen(function* () {
       const lies = forwardedNames.flatMap((name) => [

@@ -105,6 +105,8 @@ const misaddressed: Readonly<Record<string, (names: Names) => string>> = {
   "a list of Hosts": ({ host }) => `GET / HTTP/1.1\r\nHost: other.localhost, ${host}\r\n\r\n`,
   "an absolute target of another host": ({ host, path }) =>
     `GET http://other.example${path}/ HTTP/1.1\r\nHost: ${host}\r\n\r\n`,
+  "HTTP/0.9 with nothing behind it": ({ host }) => `GET / HTTP/0.9\r\nHost: ${host}\r\n\r\n`,
+  "HTTP/2.0 with nothing behind it": ({ host }) => `GET / HTTP/2.0\r\nHost: ${host}\r\n\r\n`,
   "the asterisk": ({ host }) => `OPTIONS * HTTP/1.1\r\nHost: ${host}\r\n\r\n`
 }
 
@@ -169,6 +171,20 @@ suite("a head that can be read in two ways gets 400, ends its connection and rea
 })
 
 suite("a request for nobody here gets 400 and reaches nobody", (it) => {
+  it.effect("CONNECT opens nothing, and ends its connection", () =>
+    Effect.gen(function* () {
+      const { child, client } = yield* attack(
+        (names) => `CONNECT ${names.host}:80 HTTP/1.1\r\nHost: ${names.host}:80\r\n\r\n${hidden(names)}`
+      )
+      const { text } = yield* client.over
+      assert.deepStrictEqual(
+        answersIn(text).map(({ status }) => status),
+        [400]
+      )
+      assert.strictEqual(child.bytes(), "")
+    })
+  )
+
   for (const [name, bytes] of Object.entries(misaddressed)) {
     it.effect(name, () =>
       Effect.gen(function* () {
