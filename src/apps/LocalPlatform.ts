@@ -19,6 +19,7 @@ import { ControlPlanes } from "../local/dev/ControlPlanes.ts"
 import { DataFolder } from "../local/dev/DataFolder.ts"
 import type { DevRecord } from "../local/dev/DevRecord.ts"
 import { DevRecordJson } from "../local/dev/DevRecord.ts"
+import { FaultApi } from "../local/dev/FaultApi.ts"
 import { inherited } from "../process/Inherited.ts"
 import { Edge } from "../local/edge/Edge.ts"
 import { PrivateNetwork } from "../local/edge/PrivateNetwork.ts"
@@ -67,14 +68,9 @@ const chosen = Effect.gen(function* () {
 })
 
 /** Tells what runs here by now. */
-export class LocalPlatform extends Context.Service<
-  LocalPlatform,
-  {
-    readonly record: Effect.Effect<DevRecord>
-    /** Cuts a share (0–1) of the edge's open connections; tells how many. */
-    drop(share: number): Effect.Effect<number>
-  }
->()("valet/LocalPlatform") {}
+export class LocalPlatform extends Context.Service<LocalPlatform, { readonly record: Effect.Effect<DevRecord> }>()(
+  "valet/LocalPlatform"
+) {}
 
 const encodeRecord = Schema.encodeEffect(DevRecordJson)
 
@@ -186,6 +182,7 @@ const layerRecord = Layer.effect(
     const fly = yield* LocalFly
     const planes = yield* ControlPlanes
     const edge = yield* Edge
+    const faults = yield* FaultApi
     const record = Effect.map(planes.instances, (instances): DevRecord => ({
       ready: true,
       edge: edge.url,
@@ -195,6 +192,7 @@ const layerRecord = Layer.effect(
       fly_api: fly.url,
       fly_app: projectsApp,
       fly_token: Redacted.value(fly.token),
+      fault_api: faults.url,
       s3: {
         endpoint: objects.endpoint,
         bucket,
@@ -220,12 +218,13 @@ const layerRecord = Layer.effect(
       Effect.tapCause((cause) => Effect.logError("dev.json is no longer kept current", cause)),
       Effect.forkScoped
     )
-    return LocalPlatform.of({ record, drop: (share) => edge.drop(share) })
+    return LocalPlatform.of({ record })
   })
 )
 
 export const layer = (options: LocalPlatformOptions) =>
   layerRecord.pipe(
+    Layer.provideMerge(Layer.unwrap(Effect.map(LocalFly, ({ token }) => FaultApi.layer(token)))),
     Layer.provideMerge(layerFront(options)),
     Layer.provideMerge(layerBackends(options)),
     Layer.provideMerge(DataFolder.layer(options.dataDir)),

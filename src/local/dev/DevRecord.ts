@@ -11,6 +11,8 @@ export const DevRecord = Schema.Struct({
   fly_api: Schema.String,
   fly_app: Schema.String,
   fly_token: Schema.String,
+  /** Takes faults of object storage and edge; its bearer is `fly_token`. */
+  fault_api: Schema.String,
   s3: Schema.Struct({
     endpoint: Schema.String,
     bucket: Schema.String,

@@ -36,7 +36,7 @@ export class LocalS3 extends Context.Service<
     readonly bucket: string
     readonly accessKeyId: string
     readonly secretAccessKey: Redacted.Redacted
-    /** Replaces the faults; `{}` for none. In this process only. */
+    /** Replaces the faults; `{}` for none. */
     setFaults(faults: S3Fault.Faults): Effect.Effect<void>
   }
 >()("valet/LocalS3") {}

@@ -181,7 +181,8 @@ export const make = (
     const now = yield* Clock.currentTimeMillis
     const verified = Signature.verify({ method: request.method, target, headers: request.headers, now }, credentials)
     if (!Signature.isVerified(verified)) return yield* verified
-    return yield* target.key === null ? onBucket(request, target) : onObject(request, target, target.key, verified)
+    if (target.key === null) return yield* onBucket(request, target)
+    return yield* S3Fault.delayed(faults())(onObject(request, target, target.key, verified))
   })
 
   return Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => {

@@ -9,6 +9,7 @@ import {
   S3Client
 } from "@aws-sdk/client-s3"
 import { connect } from "node:net"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Option from "effect/Option"
@@ -296,6 +297,23 @@ describe("the local S3 server", () => {
           yield* s3.setFaults({ cut: 1 })
           const { url } = yield* r2.presignGet("g", 60)
           assert.match((yield* Effect.flip(send("GET", url))).message, /aborted|hang up/)
+        })
+      )
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("a late answer comes after its time, and what was asked is done", () =>
+    Effect.gen(function* () {
+      yield* within(yield* temporary, (s3) =>
+        Effect.gen(function* () {
+          const r2 = yield* R2
+          const { url, headers } = yield* r2.presignPut("k", 60)
+          yield* s3.setFaults({ late: { share: 1, ms: 300 } })
+          const [took, answer] = yield* Effect.timed(send("PUT", url, headers, bytes("0123456789")))
+          assert.isAtLeast(Duration.toMillis(took), 290)
+          assert.strictEqual(answer.status, 200)
+          yield* s3.setFaults({ late: { share: 0, ms: 600_000 } })
+          assert.deepStrictEqual(yield* r2.head("k"), Option.some({ size: 10 }))
         })
       )
     }).pipe(Effect.scoped)
