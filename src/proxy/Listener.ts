@@ -100,6 +100,8 @@ export const listen = (options: ListenerOptions): Effect.Effect<Listener, Listen
       shouldUpgradeCallback: (request) =>
         (typeof upgrades === "function" ? upgrades(request) : upgrades) && !hasBody(request)
     })
+    // Their size has a limit; by number, older versions of Node leave out the last ones, which may be those of framing.
+    server.maxHeadersCount = 0
     if (limits !== undefined) server.maxConnections = limits.maxConnections
     server.on("connection", (socket: Socket) => {
       sockets.add(socket)
