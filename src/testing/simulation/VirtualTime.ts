@@ -120,12 +120,16 @@ export interface VirtualTime {
   readonly turns: () => number
 }
 
+/** More than a moment of any simulated plane has. */
+const turnsOfAMoment = 1_000_000
+
 const nanos = (ms: number): bigint => BigInt(Math.floor(ms)) * 1_000_000n
 
 /** `startAt`: milliseconds since the epoch. */
 export const make = (startAt: number): VirtualTime => {
   let now = startAt
   let turns = 0
+  let turnsBefore = 0
   let runnable: Array<() => void> = []
   const timers = new Timers()
 
@@ -143,6 +147,7 @@ export const make = (startAt: number): VirtualTime => {
       const turn = runnable
       runnable = []
       turns += turn.length
+      if (turns - turnsBefore > turnsOfAMoment) throw new Deadlock("fibers go on for ever without time passing")
       for (const task of turn) task()
     }
   }
@@ -196,6 +201,7 @@ export const make = (startAt: number): VirtualTime => {
         if (exit !== undefined) return exit
         const timer = timers.next()
         if (timer === undefined) throw new Deadlock("nothing is left that could go on")
+        if (timer.at > now) turnsBefore = turns
         now = Math.max(now, timer.at)
         turns += 1
         timer.ring?.()

@@ -135,6 +135,8 @@ export const make = (world: World, witness: Witness) => {
       if (held === null || held.project === null || !held.ready) return
       const known = witness.byUid.get(held.project.uid)
       if (known === undefined || known.deletion !== "none" || known.servedBy === null) return
+      // A try to go on from a snapshot that came to nothing: the snapshot is still there.
+      if (known.unavailable && volumeOf(known) !== volume.id) return
       const inArchive = archived(known)
       if (inArchive !== null && witness.missingFrom(known, inArchive) === null) return
       const row = tables.viewOf(known.id)?.machine
