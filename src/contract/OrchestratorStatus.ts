@@ -2,7 +2,10 @@
 import * as Schema from "effect/Schema"
 import { ProjectId } from "../domain/ProjectId.ts"
 
-/** `backoff`: it crashed and waits for `retry_at`. `failed`: it crashed too often; a request after `retry_at` tries again. */
+/**
+ * `backoff`: it crashed and waits for `retry_at`; one that nobody asks for then is shown for a minute more. `failed`: it
+ * crashed too often; a request after `retry_at` tries again.
+ */
 export const ServerState = Schema.Literals(["starting", "running", "idle", "stopping", "backoff", "failed"])
 export type ServerState = typeof ServerState.Type
 

@@ -1,5 +1,4 @@
 /** The map from project to running server: counted references, an idle time to live, restarts, capacity. */
-import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
@@ -25,6 +24,7 @@ import { SpawnRate } from "./supervisor/SpawnRate.ts"
 import type { Supervision } from "./supervisor/Supervision.ts"
 import type { Totals } from "./supervisor/Totals.ts"
 import type { Unavailable } from "./supervisor/Unavailable.ts"
+import * as Uptime from "./supervisor/Uptime.ts"
 import type { Target, Use } from "./supervisor/Use.ts"
 
 export { Unavailable } from "./supervisor/Unavailable.ts"
@@ -121,7 +121,7 @@ const make = Effect.gen(function* () {
     restart: commands.restart,
     reload: commands.reload,
     status: Effect.gen(function* () {
-      const now = yield* Clock.currentTimeMillis
+      const now = yield* Uptime.now
       const inOrder = [...entries.values()].toSorted((a, b) => (a.project < b.project ? -1 : 1))
       const described = yield* Effect.forEach(inOrder, (entry) => describe(entry, now), {
         concurrency: describedAtOnce

@@ -78,7 +78,7 @@ const drawServer = (server, now) => {
   text(cells.state, server.state); cells.state.className = server.state
   text(cells.connections, server.connections); text(cells.requests, server.requests)
   text(cells.awake, server.awake_because.join(", ") || "–")
-  text(cells.stops, server.retry_at === null ? until(server.stops_at, now) : "retry in " + until(server.retry_at, now))
+  text(cells.stops, server.retry_at === null ? until(server.stops_at, now) : Date.parse(server.retry_at) > now ? "retry in " + until(server.retry_at, now) : "retry when asked for")
   const { status, misses, detail } = server.health
   text(cells.health, status + (misses > 0 ? ", " + misses + " missed" : "")); cells.health.className = status === "unhealthy" ? "bad" : ""
   cells.health.title = detail ?? ""

@@ -7,6 +7,7 @@ import * as Entry from "./Entry.ts"
 import { marginMs } from "./Life.ts"
 import type { Supervision } from "./Supervision.ts"
 import * as Unavailable from "./Unavailable.ts"
+import * as Uptime from "./Uptime.ts"
 import type { Target, Use } from "./Use.ts"
 
 interface Expected {
@@ -38,7 +39,7 @@ const expect = (
   if (waitMs > (state._tag === "Backoff" ? patienceMs : 0)) {
     return Unavailable.failed(lastError ?? "it keeps ending", waitMs, lastOutput)
   }
-  if (state._tag === "Backoff") return { entry }
+  if (state._tag === "Backoff" && (waitMs > 0 || state.restart)) return { entry }
   const rateMs = spawnRate.take(client, now)
   if (rateMs > 0) return Unavailable.rateLimited(rateMs)
   entry.spawn = { client, at: now }
@@ -47,7 +48,7 @@ const expect = (
 
 const leave = ({ capacity }: Supervision, ticket: Entry.Ticket): Effect.Effect<void> =>
   Effect.clockWith((clock) => {
-    const now = clock.currentTimeMillisUnsafe()
+    const now = Uptime.nowUnsafe(clock)
     if (Entry.release(ticket, now) !== null && capacity.waiting > 0) capacity.reclaim(now)
     return Effect.void
   })
@@ -79,7 +80,7 @@ export const makeUse = (supervision: Supervision, launch: (entry: Entry.Entry) =
 
   const enter = (use: Use, ticket: Entry.Ticket): Effect.Effect<Target, Unavailable.Unavailable> =>
     Effect.clockWith((clock) => {
-      const now = clock.currentTimeMillisUnsafe()
+      const now = Uptime.nowUnsafe(clock)
       const entry = entries.get(use.project)
       if (entry !== undefined && entry.state._tag === "Running") {
         Entry.hold(entry, ticket, now)

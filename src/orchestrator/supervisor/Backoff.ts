@@ -6,6 +6,8 @@ export const crashLimit = 5
 export const failedMs = 60_000
 /** A server that ran for so long works: its earlier crashes are forgotten. */
 export const healthyMs = 60_000
+/** An operator who looks soon after still sees what went wrong with a server that nobody asks for again. */
+export const shownMs = 60_000
 /** Crashes of a project that nobody asks for any more are forgotten too. */
 export const rememberMs = 600_000
 

@@ -4,10 +4,10 @@
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import * as Clock from "effect/Clock"
 import type { Entry, Place } from "./Entry.ts"
 import { idleSince, isHeld } from "./Entry.ts"
 import { keepsPlace } from "./Next.ts"
+import * as Uptime from "./Uptime.ts"
 
 /** Projects that wait for a place at the same time. */
 const maxWaiting = 1_000
@@ -33,7 +33,7 @@ export class Capacity {
 
   /** True once the place is held; false where there is none and won't be one soon. Whoever gives up has to `release`. */
   acquire(place: Place): Effect.Effect<boolean> {
-    return Effect.flatMap(Clock.currentTimeMillis, (now) => {
+    return Effect.flatMap(Uptime.now, (now) => {
       if (place.state === "held") return Effect.succeed(true)
       if (this.#taken < this.#options.maxServers) {
         this.#taken += 1

@@ -1,5 +1,4 @@
 /** What operators, servers and the orchestrator's own end ask of a project's server. */
-import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import type { ProjectId } from "../../domain/ProjectId.ts"
@@ -8,6 +7,7 @@ import * as Entry from "./Entry.ts"
 import * as KeepAwakeToken from "./KeepAwakeToken.ts"
 import { marginMs } from "./Life.ts"
 import type { Supervision } from "./Supervision.ts"
+import * as Uptime from "./Uptime.ts"
 
 export const makeCommands = (supervision: Supervision) => {
   const { config, folders, entries, crashes } = supervision
@@ -23,7 +23,7 @@ export const makeCommands = (supervision: Supervision) => {
   }
 
   const stop = Effect.fnUntraced(function* (project: ProjectId) {
-    const now = yield* Clock.currentTimeMillis
+    const now = yield* Uptime.now
     crashes.forget(project)
     const entry = entries.get(project)
     if (entry === undefined) return false
@@ -41,7 +41,7 @@ export const makeCommands = (supervision: Supervision) => {
   })
 
   const restart = Effect.fnUntraced(function* (project: ProjectId) {
-    const now = yield* Clock.currentTimeMillis
+    const now = yield* Uptime.now
     crashes.forget(project)
     const entry = entries.get(project)
     if (entry === undefined || supervision.draining) return false
@@ -69,7 +69,7 @@ export const makeCommands = (supervision: Supervision) => {
   })
 
   const ping = (project: ProjectId) =>
-    Effect.map(Clock.currentTimeMillis, (now) => {
+    Effect.map(Uptime.now, (now) => {
       const entry = entries.get(project)
       if (entry === undefined || entry.state._tag !== "Running") return false
       entry.lastActivityAt = now
@@ -78,7 +78,7 @@ export const makeCommands = (supervision: Supervision) => {
 
   /** False where no live process has this token. */
   const keepAwake = (token: string, seconds: number, reason: string) =>
-    Effect.map(Clock.currentTimeMillis, (now) => {
+    Effect.map(Uptime.now, (now) => {
       const entry = KeepAwakeToken.holderOf(entries.values(), token)
       if (entry === null) return false
       if (Entry.isLeased(entry, now)) entry.lastActivityAt = now
@@ -88,7 +88,7 @@ export const makeCommands = (supervision: Supervision) => {
     })
 
   const drain = Effect.gen(function* () {
-    const now = yield* Clock.currentTimeMillis
+    const now = yield* Uptime.now
     supervision.draining = true
     const living = [...entries.values()].flatMap((entry) => {
       const { state } = entry

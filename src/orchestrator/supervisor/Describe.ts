@@ -4,13 +4,19 @@ import type { ServerState, ServerStatus } from "../../contract/OrchestratorStatu
 import * as Entry from "./Entry.ts"
 import { memoryOf } from "./Health.ts"
 import { outputOf } from "./Output.ts"
+import * as Uptime from "./Uptime.ts"
 
-const instant = (ms: number | null): string | null => (ms === null ? null : new Date(ms).toISOString())
+type Instant = (at: number | null) => string | null
+
+const instantBy =
+  (wall: (at: number) => number): Instant =>
+  (at) =>
+    at === null ? null : new Date(wall(at)).toISOString()
 
 const some = (count: number, what: string): ReadonlyArray<string> =>
   count === 0 ? [] : [`${count} ${what}${count === 1 ? "" : "s"}`]
 
-export const awakeBecause = (entry: Entry.Entry, now: number): ReadonlyArray<string> => [
+const awakeBecause = (entry: Entry.Entry, now: number, instant: Instant): ReadonlyArray<string> => [
   ...some(entry.connections, "connection"),
   ...some(entry.requests, "request"),
   ...(entry.waiters.size === 0 ? [] : [`${entry.waiters.size} waiting`]),
@@ -42,6 +48,7 @@ export const describe = Effect.fnUntraced(function* (
   now: number
 ): Effect.fn.Return<ServerStatus | null> {
   const state = stateOf(entry, now)
+  const instant = instantBy(yield* Uptime.wall)
   if (state === null) return null
   const running = "running" in entry.state ? entry.state.running : null
   const isRunning = entry.state._tag === "Running"
@@ -60,7 +67,7 @@ export const describe = Effect.fnUntraced(function* (
     idle_since: isRunning ? instant(Entry.idleSince(entry, now)) : null,
     stops_at: isRunning && running !== null ? instant(Entry.stopsAt(entry, running, now)) : null,
     retry_at: "retryAt" in entry.state ? instant(entry.state.retryAt) : null,
-    awake_because: awakeBecause(entry, now),
+    awake_because: awakeBecause(entry, now, instant),
     health: {
       status: checkedAt === null ? "unknown" : misses === 0 ? "healthy" : "unhealthy",
       misses,

@@ -1,15 +1,15 @@
 /** The one fiber of a project: life after life, and the rests in between, until the project needs no server. */
 import * as Cause from "effect/Cause"
-import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import { healthyMs, rememberMs } from "./Backoff.ts"
+import { healthyMs, rememberMs, shownMs } from "./Backoff.ts"
 import * as Entry from "./Entry.ts"
 import { live } from "./Life.ts"
 import type { Ending, Next } from "./Next.ts"
 import * as Succession from "./Next.ts"
 import type { Supervision } from "./Supervision.ts"
 import * as Unavailable from "./Unavailable.ts"
+import * as Uptime from "./Uptime.ts"
 
 /** A request waits for a server in back-off if it is to be started within this time. */
 export const patienceMs = 5_000
@@ -86,16 +86,18 @@ const rest = Effect.fnUntraced(function* (
   state: Extract<Entry.State, { readonly retryAt: number }>
 ) {
   const { changed } = entry
-  const until = state._tag === "Backoff" ? state.retryAt : state.retryAt + rememberMs
-  const waitMs = until - (yield* Clock.currentTimeMillis)
+  const since = yield* Uptime.now
   if (entry.state !== state) return
-  yield* Effect.timeoutOption(Deferred.await(changed), Math.max(0, waitMs))
-  const now = yield* Clock.currentTimeMillis
+  const { retryAt } = state
+  const last = retryAt + (state._tag === "Backoff" ? shownMs : rememberMs)
+  const until = state._tag === "Backoff" && since < retryAt ? retryAt : last
+  yield* Effect.timeoutOption(Deferred.await(changed), Math.max(0, until - since))
+  const now = yield* Uptime.now
   if (entry.state !== state) return
   if (state._tag === "Backoff" && (state.restart || entry.waiters.size > 0)) {
     entry.restarts += 1
     Entry.start(entry, now)
-  } else remove(supervision, entry, farewell(supervision))
+  } else if (until === last) remove(supervision, entry, farewell(supervision))
 })
 
 const once = Effect.fnUntraced(function* (supervision: Supervision, entry: Entry.Entry) {
@@ -107,7 +109,7 @@ const once = Effect.fnUntraced(function* (supervision: Supervision, entry: Entry
   const ending = life.ending
   if (ending === null) return yield* Effect.die(`${entry.project}: its process ended without a reason`)
   const pid = entry.state._tag === "Stopping" ? (entry.state.running?.target.pid ?? null) : null
-  const next = settle(supervision, entry, life, ending, yield* Clock.currentTimeMillis)
+  const next = settle(supervision, entry, life, ending, yield* Uptime.now)
   yield* Effect.logInfo("server is gone").pipe(
     Effect.annotateLogs({ pid, reason: Succession.describe(ending), state: next._tag.toLowerCase() })
   )

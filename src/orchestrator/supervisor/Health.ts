@@ -1,9 +1,9 @@
 /** Is a running server well? Three misses in a row are a death, one slow answer is not. */
-import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import type { Probe, ServerHost, ServerProcess } from "../ServerHost.ts"
 import type { Running } from "./Entry.ts"
+import * as Uptime from "./Uptime.ts"
 
 export interface Health {
   /** In a row. */
@@ -71,7 +71,7 @@ export const watch = (host: ServerHost["Service"], running: Running, intervalMs:
   const check = Effect.gen(function* () {
     const probe = yield* host.probe(process.port, running.plan.healthPath, Math.min(probeTimeoutMs, intervalMs))
     const memoryBytes = yield* memoryOf(process)
-    running.health = judge(running.health, probe, memoryBytes, yield* Clock.currentTimeMillis)
+    running.health = judge(running.health, probe, memoryBytes, yield* Uptime.now)
     return verdict(running.health, running.plan.maxMemoryMb)
   })
   return check.pipe(

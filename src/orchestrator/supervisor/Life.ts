@@ -1,5 +1,4 @@
 /** One process of a project, from the decision to start it until it is gone. */
-import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
@@ -12,6 +11,7 @@ import type { Ending } from "./Next.ts"
 import { outputOf } from "./Output.ts"
 import type { Supervision } from "./Supervision.ts"
 import * as Unavailable from "./Unavailable.ts"
+import * as Uptime from "./Uptime.ts"
 
 /** What a start and a stop may take beyond their own limits. */
 export const marginMs = 10_000
@@ -43,7 +43,7 @@ const begin = Effect.fnUntraced(function* (
   )
   if (started.warm) totals.warmClaims += 1
   else totals.spawns += 1
-  const readyAt = yield* Clock.currentTimeMillis
+  const readyAt = yield* Uptime.now
   // Its end was decided while it became ready: it is never seen running.
   if (life.ending !== null) return
   if (started.keepAwakeToken !== undefined) entry.token = KeepAwakeToken.digest(started.keepAwakeToken)
@@ -59,7 +59,7 @@ const begin = Effect.fnUntraced(function* (
 const idle = Effect.fnUntraced(function* ({ capacity }: Supervision, entry: Entry.Entry, running: Entry.Running) {
   while (true) {
     const { changed } = entry
-    const now = yield* Clock.currentTimeMillis
+    const now = yield* Uptime.now
     const { idleTimeoutMs } = running.plan
     const due = Entry.stopsAt(entry, running, now)
     // Seen and decided in one step: a use that came before is seen, one that comes later finds it stopping.
@@ -79,7 +79,7 @@ const idle = Effect.fnUntraced(function* ({ capacity }: Supervision, entry: Entr
 export const live = (supervision: Supervision, entry: Entry.Entry, life: Entry.Life): Effect.Effect<void> => {
   const { config, host } = supervision
   const ended = Deferred.await(life.ended)
-  const end = (ending: Ending) => Effect.map(Clock.currentTimeMillis, (now) => void Entry.end(entry, ending, now))
+  const end = (ending: Ending) => Effect.map(Uptime.now, (now) => void Entry.end(entry, ending, now))
 
   const starting = begin(supervision, entry, life).pipe(
     Effect.catchTags({

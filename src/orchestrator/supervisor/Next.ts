@@ -22,7 +22,7 @@ export type Ending =
 export type Next =
   | { readonly _tag: "Gone" }
   | { readonly _tag: "Start"; readonly restart: boolean }
-  /** `restart`: it is started at that time, whoever comes. */
+  /** `restart`: it is started at that time, whoever comes; else somebody has to come, then or later. */
   | { readonly _tag: "Backoff"; readonly retryAt: number; readonly restart: boolean }
   | { readonly _tag: "Failed"; readonly retryAt: number }
 
@@ -52,8 +52,8 @@ export const next = (circumstances: Circumstances): Next => {
     if (crashes >= crashLimit) return { _tag: "Failed", retryAt: now + failedMs }
     const wait = delayMs(crashes)
     const restart = wasInUse || awaited
-    if (wait > 0) return { _tag: "Backoff", retryAt: now + wait, restart }
-    return restart ? { _tag: "Start", restart: true } : { _tag: "Gone" }
+    if (wait === 0 && restart) return { _tag: "Start", restart: true }
+    return { _tag: "Backoff", retryAt: now + wait, restart }
   }
   if (keepsPlace(ending, wasInUse)) return { _tag: "Start", restart: true }
   return awaited ? { _tag: "Start", restart: false } : { _tag: "Gone" }

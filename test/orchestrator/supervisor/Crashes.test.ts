@@ -88,7 +88,7 @@ describe("crashes", () => {
       yield* request("a")
       yield* host.exit("a", 1)
       yield* TestClock.adjust(1)
-      assert.strictEqual(yield* stateOf("a"), null)
+      assert.strictEqual(yield* stateOf("a"), "backoff")
       yield* request("a")
       const crashedAt = yield* Clock.currentTimeMillis
       yield* host.exit("a", 1)
@@ -103,9 +103,9 @@ describe("crashes", () => {
       yield* TestClock.adjust(startMs)
       yield* Fiber.join(client.fiber)
       yield* client.leave
-      // Nobody comes in the third one's back-off: it ends, and nothing was started.
+      // Nobody comes in the third one's back-off, nor in the minute after it: nothing was started.
       yield* host.exit("a", 1)
-      yield* TestClock.adjust(1_999)
+      yield* TestClock.adjust(61_999)
       assert.strictEqual(yield* stateOf("a"), "backoff")
       yield* TestClock.adjust(1)
       assert.strictEqual(yield* stateOf("a"), null)
@@ -176,6 +176,29 @@ describe("a start that fails", () => {
     }).pipe(Effect.provide(layer()))
   )
 
+  it.effect("is shown with its error for a minute after its back-off; a request in that time tries again at once", () =>
+    Effect.gen(function* () {
+      yield* (yield* FakeServerHost).setScripts((_name, nth) => (nth <= 3 ? { launchError: "ENOENT server" } : {}))
+      yield* enter("a")
+      yield* TestClock.adjust(59_999)
+      const shown = yield* statusOf("a")
+      assert.deepStrictEqual([shown?.state, shown?.last_error], ["backoff", "ENOENT server"])
+      yield* TestClock.adjust(1)
+      assert.strictEqual(yield* stateOf("a"), null)
+      // Its second failure in a row has a back-off of 1 s, in which who comes is let wait.
+      yield* enter("a")
+      yield* TestClock.adjust(60_999)
+      assert.strictEqual((yield* statusOf("a"))?.last_error, "ENOENT server")
+      yield* TestClock.adjust(1)
+      assert.strictEqual(yield* stateOf("a"), null)
+      yield* enter("a")
+      yield* TestClock.adjust(30_000)
+      assert.strictEqual(yield* stateOf("a"), "backoff")
+      yield* request("a")
+      assert.strictEqual(yield* stateOf("a"), "idle")
+    }).pipe(Effect.provide(layer()))
+  )
+
   it.effect("five times in a row fails the project", () =>
     Effect.gen(function* () {
       yield* (yield* FakeServerHost).setScripts(() => ({ launchError: "ENOENT server" }))
@@ -202,7 +225,7 @@ describe("a start that fails", () => {
       assert.strictEqual(yield* within(0, restart(id("a"))), true)
       yield* TestClock.adjust(10)
       // One more failure is the first of a new row.
-      assert.strictEqual(yield* stateOf("a"), null)
+      assert.strictEqual(yield* stateOf("a"), "backoff")
       yield* request("a")
       assert.strictEqual(yield* stateOf("a"), "idle")
     }).pipe(Effect.provide(layer()))

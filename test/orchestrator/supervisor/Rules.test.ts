@@ -39,14 +39,14 @@ describe("what comes after a process", () => {
     { ending: { _tag: "Refused", error: full() }, of: used, comes: gone },
     { ending: exited(0), of: idle, comes: gone },
     { ending: exited(0), of: used, crashes: 1, comes: again },
-    { ending: exited(1), of: idle, crashes: 1, comes: gone },
+    { ending: exited(1), of: idle, crashes: 1, comes: { _tag: "Backoff", retryAt: now, restart: false } },
     { ending: exited(1), of: awaited, crashes: 1, comes: again },
     { ending: exited(1), of: idle, crashes: 2, comes: { _tag: "Backoff", retryAt: now + 1_000, restart: false } },
     { ending: exited(1), of: used, crashes: 3, comes: { _tag: "Backoff", retryAt: now + 2_000, restart: true } },
     { ending: exited(1), of: awaited, crashes: 4, comes: { _tag: "Backoff", retryAt: now + 4_000, restart: true } },
     { ending: exited(1), of: used, crashes: 5, comes: { _tag: "Failed", retryAt: now + 60_000 } },
     { ending: exited(1), of: idle, crashes: 6, comes: { _tag: "Failed", retryAt: now + 60_000 } },
-    { ending: startFailed, of: idle, crashes: 1, comes: gone },
+    { ending: startFailed, of: idle, crashes: 1, comes: { _tag: "Backoff", retryAt: now, restart: false } },
     { ending: startFailed, of: idle, crashes: 2, comes: { _tag: "Backoff", retryAt: now + 1_000, restart: false } }
   ] as const
   it.each(table)(

@@ -147,7 +147,7 @@ describe("use", () => {
       assert.strictEqual(client.fiber.pollUnsafe(), undefined)
       yield* TestClock.adjust(1)
       assert.strictEqual((yield* refusal(client)).detail, "not started within 50000 ms")
-      assert.strictEqual(yield* stateOf("a"), null)
+      assert.strictEqual(yield* stateOf("a"), "backoff")
     }).pipe(Effect.provide(layer({}, Layer.succeed(Starter, { start: () => Effect.never }))))
   )
 
