@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Command from "effect/cli/Command"
 import { valet } from "./cli/Commands.ts"
 import { runMain } from "./cli/RunMain.ts"
-import { version } from "./cli/Version.ts"
+import { version } from "./process/Version.ts"
 
 const servers = new Set(["serve", "dev", "project-server", "orchestrator"])
 

@@ -1,7 +1,7 @@
 /** The orchestrator's state as one value: what `/status` answers and `/metrics` counts. */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import { version } from "../../cli/Version.ts"
+import { version } from "../../process/Version.ts"
 import type { OrchestratorStatus, ServerState } from "../../contract/OrchestratorStatus.ts"
 import { OrchestratorConfig } from "../OrchestratorConfig.ts"
 import { Supervisor } from "../Supervisor.ts"

@@ -1,6 +1,6 @@
 /** How many servers one client may cause to be started in a minute. */
 import { retryAfterMs } from "../../domain/RateLimit.ts"
-import { clientOf } from "../../http/api/ClientAddress.ts"
+import { clientOf } from "../../domain/ClientAddress.ts"
 
 const windowMs = 60_000
 /** Clients that are remembered; beyond, the one whose last start is the longest ago is forgotten. */

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { clientAddress, clientOf, isPrivate } from "../../src/http/api/ClientAddress.ts"
+import { clientAddress, clientOf, isPrivate } from "../../src/domain/ClientAddress.ts"
 
 describe("the address that a client is counted under", () => {
   it.each([
