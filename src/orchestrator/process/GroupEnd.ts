@@ -14,6 +14,9 @@ const stuckMs = 10_000
 /** For who left the group, and so did not hear that it is over. */
 const strayGraceMs = 2_000
 
+/** The clock on the wall may be set while somebody stops. */
+const elapsedMs = Effect.map(Clock.monotonicTimeNanos, (nanos) => Number(nanos / 1_000_000n))
+
 export interface GroupEnd {
   /** SIGTERM now, SIGKILL to what is left after the grace; returns once nobody is left. */
   end(graceMs: number): Effect.Effect<void>
@@ -44,7 +47,7 @@ export const make = Effect.fnUntraced(function* (group: number, entry: string, s
     }
   })
   const isOver = Effect.gen(function* () {
-    return (yield* isGroupGone(group)) || (yield* Clock.currentTimeMillis) >= (deadline ?? 0)
+    return (yield* isGroupGone(group)) || (yield* elapsedMs) >= (deadline ?? 0)
   })
   const ending = Effect.gen(function* () {
     yield* signalGroup(group, "SIGTERM")
@@ -61,7 +64,7 @@ export const make = Effect.fnUntraced(function* (group: number, entry: string, s
   const begin = (graceMs: number, hasten: boolean) =>
     Effect.gen(function* () {
       if (yield* Deferred.isDone(gone)) return
-      const until = (yield* Clock.currentTimeMillis) + graceMs
+      const until = (yield* elapsedMs) + graceMs
       if (deadline === undefined) {
         deadline = until
         yield* Effect.forkIn(ending, scope)
