@@ -134,18 +134,22 @@ describe("the orchestrator's page", () => {
   it("and README show the defaults and the files as they are", () => {
     const row = readme.split("\n").find((line) => line.startsWith("| `orchestrator ")) ?? ""
     const { port, host, domain, dataDir, healthPath, maxServers, warmServers, spawnsPerMinute } = defaults
-    for (const shown of [
-      ...[`--port ${port}`, `--host ${host}`, `--domain ${domain}`, `--data-dir ${dataDir}`],
-      ...[`--idle-timeout ${defaults.idleTimeoutMs / 1000}`, `--stop-grace ${defaults.stopGraceMs / 1000}`],
-      ...[`--health-check-interval ${defaults.healthCheckIntervalMs / 1000}`, `--health-path ${healthPath}`],
-      ...[
-        `--spawn-timeout ${defaults.spawnTimeoutMs / 1000}`,
-        `--response-timeout ${defaults.responseTimeoutMs / 1000}`
-      ],
-      ...[`--max-servers ${maxServers}`, `--warm-servers ${warmServers}`, `--spawn-rate ${spawnsPerMinute}`]
-    ]) {
-      assert.include(row, `\`${shown}\``)
-    }
+    const shown = [
+      `--port ${port}`,
+      `--host ${host}`,
+      `--domain ${domain}`,
+      `--data-dir ${dataDir}`,
+      `--idle-timeout ${defaults.idleTimeoutMs / 1000}`,
+      `--health-check-interval ${defaults.healthCheckIntervalMs / 1000}`,
+      `--health-path ${healthPath}`,
+      `--spawn-timeout ${defaults.spawnTimeoutMs / 1000}`,
+      `--stop-grace ${defaults.stopGraceMs / 1000}`,
+      `--max-servers ${maxServers}`,
+      `--warm-servers ${warmServers}`,
+      `--response-timeout ${defaults.responseTimeoutMs / 1000}`,
+      `--spawn-rate ${spawnsPerMinute}`
+    ]
+    for (const flag of shown) assert.include(row, `\`${flag}\``)
     for (const name of ["valet.service", "Caddyfile", "nginx.conf"])
       assert.include(readme, read(`examples/vps/${name}`))
   })
