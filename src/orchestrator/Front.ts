@@ -118,6 +118,7 @@ export class Front extends Context.Service<
               method,
               path: target,
               headers: toServer({ method, headers, caller, peer, peerTrusted, prefix, upgrade }),
+              sharesOrigin: prefix !== null,
               client,
               upload
             })

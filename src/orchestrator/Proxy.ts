@@ -17,6 +17,8 @@ export interface Forwarding {
   readonly path: string
   /** Complete but for `Connection`. */
   readonly headers: ReadonlyArray<string>
+  /** Other projects, and the orchestrator itself, are at the same origin. */
+  readonly sharesOrigin: boolean
   readonly client: Downstream
   readonly upload: Upload
 }
@@ -38,6 +40,9 @@ const reconnectEvery = "100 millis"
 /** May be sent twice (RFC 9110 section 9.2.2), and have no body that would have to be. */
 const repeatable = new Set(["GET", "HEAD", "OPTIONS"])
 
+/** With it a page could put itself before all that its origin serves, the orchestrator's own page included. */
+const widensScope = (name: string) => name === "service-worker-allowed"
+
 const failed = (reason: Reason, detail: string) => Effect.fail(new ProxyError({ reason, detail }))
 
 export const make: Effect.Effect<Proxy, never, OrchestratorConfig | Supervisor | Scope.Scope> = Effect.gen(
@@ -48,7 +53,7 @@ export const make: Effect.Effect<Proxy, never, OrchestratorConfig | Supervisor |
     const deadlines = yield* Deadlines.make(agents.sweep)
 
     /** `keep`: on a connection that may have been used before. */
-    const once = ({ client, headers, method, path, upload, use }: Forwarding, keep: boolean) =>
+    const once = ({ client, headers, method, path, sharesOrigin, upload, use }: Forwarding, keep: boolean) =>
       Effect.gen(function* () {
         const { pid, port } = yield* supervisor.use(use)
         const upgrade = use.kind === "connection"
@@ -74,7 +79,8 @@ export const make: Effect.Effect<Proxy, never, OrchestratorConfig | Supervisor |
           )
         }).pipe(Effect.ensuring(Effect.sync(deadline.end)))
         if (answered._tag === "Upgraded") return yield* client.accept(answered)
-        return yield* Effect.as(client.respond(answered.response), undefined)
+        const responded = client.respond(answered.response, sharesOrigin ? widensScope : undefined)
+        return yield* Effect.as(responded, undefined)
       }).pipe(Effect.ensuring(Effect.sync(upload.discard)))
 
     /** Whatever it took is given back, unless two connections were joined. */

@@ -4,7 +4,7 @@ import * as Schema from "effect/Schema"
 import { type IncomingMessage, ServerResponse } from "node:http"
 import type { Socket } from "node:net"
 import type { Incoming } from "./Listener.ts"
-import { endToEnd, values, type Flat } from "./Headers.ts"
+import { endToEnd, filter, values, type Flat } from "./Headers.ts"
 import { relay } from "./Relay.ts"
 import { splice } from "./Splice.ts"
 import type { Upgraded } from "./Upstream.ts"
@@ -41,8 +41,8 @@ export interface Downstream {
   sendContinue(): void
   /** A 103 with these links, where the client's version knows it. */
   sendHints(link: string | Array<string>): void
-  /** Streams a target's answer; ends with it, or when either side is gone. */
-  respond(from: IncomingMessage): Effect.Effect<void, Unpassable>
+  /** Streams a target's answer, without the headers that `drops`; ends with it, or when either side is gone. */
+  respond(from: IncomingMessage, drops?: (name: string) => boolean): Effect.Effect<void, Unpassable>
   /**
    * Hands a target's 101 on. What it answers holds nothing else of the exchange: there may be thousands that only wait.
    */
@@ -95,12 +95,14 @@ export const make = (incoming: Incoming, closing: () => boolean): Downstream => 
         // A hint that can't be written down is none: the answer still comes.
       }
     },
-    respond: (from) =>
+    respond: (from, drops) =>
       Effect.gen(function* () {
         const to = response()
         if (last()) to.shouldKeepAlive = false
+        const headers = endToEnd(from.rawHeaders)
+        const kept = drops === undefined ? headers : filter(headers, (name) => !drops(name))
         yield* Effect.try({
-          try: () => to.writeHead(from.statusCode ?? 502, from.statusMessage ?? "", endToEnd(from.rawHeaders)),
+          try: () => to.writeHead(from.statusCode ?? 502, from.statusMessage ?? "", kept),
           catch: (cause) => new Unpassable({ detail: String(cause) })
         })
         yield* relay(from, to)

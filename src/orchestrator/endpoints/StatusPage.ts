@@ -1,6 +1,6 @@
 /**
  * `/status` for people: the JSON of the same address, read again every two seconds. Where it asks for the admin token, so
- * does the page, and keeps it for the tab (session storage, never an address).
+ * does the page, and keeps it in memory alone: a project's page at the same origin could read any storage.
  */
 import { page } from "../../http/dashboard/Html.ts"
 
@@ -46,9 +46,8 @@ const body = `
 
 const script = `
 const $ = (id) => document.getElementById(id)
-const key = "valet-admin-token"
 const rows = new Map()
-let timer, running = false
+let timer, running = false, token = null
 const note = (text, bad) => { $("note").textContent = text; $("note").className = bad ? "bad" : "" }
 const text = (node, value) => { const shown = String(value ?? "–"); if (node.textContent !== shown) node.textContent = shown }
 const span = (seconds) => {
@@ -62,7 +61,7 @@ const until = (at, now) => at === null ? "–" : span((Date.parse(at) - now) / 1
 const newRow = (id) => {
   const row = $("servers").insertRow(), link = document.createElement("a"), cells = {}
   for (const name of ["project", "state", "connections", "requests", "awake", "stops", "health", "restarts", "cold", "memory", "process", "output"]) cells[name] = row.insertCell()
-  link.href = "/projects/" + encodeURIComponent(id) + "/"; link.textContent = id
+  link.href = "/projects/" + encodeURIComponent(id) + "/"; link.textContent = id; link.target = "_blank"; link.rel = "noopener"
   cells.project.append(link)
   cells.awake.className = cells.output.className = "wide"
   const details = document.createElement("details"), summary = document.createElement("summary")
@@ -116,12 +115,11 @@ const refresh = async () => {
   if (running) return
   running = true
   try {
-    const token = sessionStorage.getItem(key)
     const response = await fetch(location.pathname, {
       headers: { accept: "application/json", ...(token === null ? {} : { authorization: "Bearer " + token }) },
       cache: "no-store", signal: AbortSignal.timeout(10000)
     })
-    if (response.status === 401) { clearInterval(timer); sessionStorage.removeItem(key); return ask(token === null ? "" : "That token was not accepted.") }
+    if (response.status === 401) { clearInterval(timer); const message = token === null ? "" : "That token was not accepted."; token = null; return ask(message) }
     if (!response.ok) throw new Error("The orchestrator answered " + response.status + ".")
     const status = await response.json()
     draw(status, Date.parse(response.headers.get("date")) || Date.now())
@@ -131,8 +129,8 @@ const refresh = async () => {
   finally { running = false }
 }
 const start = () => { clearInterval(timer); timer = setInterval(() => document.hidden || refresh(), 2000); refresh() }
-$("in").onsubmit = (event) => { event.preventDefault(); sessionStorage.setItem(key, $("token").value); $("token").value = ""; start() }
-$("out").onclick = () => { clearInterval(timer); sessionStorage.removeItem(key); start() }
+$("in").onsubmit = (event) => { event.preventDefault(); token = $("token").value; $("token").value = ""; start() }
+$("out").onclick = () => { clearInterval(timer); token = null; start() }
 document.onvisibilitychange = () => document.hidden || $("main").hidden || refresh()
 start()
 `

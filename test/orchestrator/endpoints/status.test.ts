@@ -123,6 +123,9 @@ describe("GET /status", () => {
         }
         assert.doesNotThrow(() => new Script(/<script>([^]*)<\/script>/.exec(reply.text)?.[1] ?? "?"))
         assert.notMatch(reply.text, /innerHTML|outerHTML|insertAdjacentHTML|document\.write|\son\w+=/)
+        // A project's page at the same origin would read it there, or through the window that opened it.
+        assert.notMatch(reply.text, /sessionStorage|localStorage|cookie|indexedDB/)
+        assert.match(reply.text, /link\.rel = "noopener"/)
       })
   )
 

@@ -145,6 +145,17 @@ describe("headers on the wire", () => {
     })
   )
 
+  it.live("a project by path gets no service worker beyond its path; one with a host of its own may", () =>
+    Effect.gen(function* () {
+      const server = yield* serve((_, response) => response.writeHead(200, { "Service-Worker-Allowed": "/" }).end())
+      const { port } = yield* frontOf(server)
+      const byPath = yield* send(port, { path: "/projects/a/sw.js", headers: { host: "localhost" } })
+      assert.deepStrictEqual([byPath.status, byPath.headers["service-worker-allowed"]], [200, undefined])
+      const byHost = yield* send(port, { path: "/sw.js", headers: { host: "a.localhost" } })
+      assert.strictEqual(byHost.headers["service-worker-allowed"], "/")
+    })
+  )
+
   it.live("the server sees the client's Host and bytes, and who it is", () =>
     Effect.gen(function* () {
       const server = yield* serve((request, response) =>
