@@ -55,10 +55,10 @@ describe("a crowd", () => {
           []
         )
         // And the orchestrator itself.
-      assert.isAtMost(most, 21)
+        assert.isAtMost(most, 21)
         const { totals } = yield* running.status
         assert.isAtLeast(totals.evictions, 200)
-        }).pipe(Effect.scoped, Effect.provide(NodeServices.layer)),
+      }).pipe(Effect.scoped, Effect.provide(NodeServices.layer)),
     180_000
   )
 })
