@@ -5,16 +5,37 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Path from "effect/Path"
+import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
+import { trusted } from "../orchestrator/Caller.ts"
+import { isHostName, isPath } from "../orchestrator/folders/ProjectFile.ts"
 import { defaults } from "../orchestrator/OrchestratorConfig.ts"
 import { duration, json } from "./Flags.ts"
 import { ownCommands } from "./OwnCommands.ts"
 
 const between = (minimum: number, maximum: number) =>
   Flag.withSchema(Schema.Int.check(Schema.isBetween({ minimum, maximum })))
+
+/** A variable of a shell that is not set makes an empty flag, which would mean the folder here, or every address. */
+const notEmpty = Flag.filter<string>(
+  (text) => text.trim() !== "",
+  () => "expected something: it is empty"
+)
+
+/** A period of nothing would never let anybody rest. */
+const shortestMs = 100
+const period = (name: string) =>
+  duration(name).pipe(
+    Flag.filter(
+      (ms) => ms >= shortestMs,
+      () => `expected ${shortestMs}ms or more`
+    )
+  )
+
+const list = (text: string): ReadonlyArray<string> => text.split(",").map((part) => part.trim())
 
 const flags = {
   port: Flag.Int("port").pipe(
@@ -23,14 +44,18 @@ const flags = {
     Flag.withDefault(defaults.port)
   ),
   host: Flag.String("host").pipe(
+    notEmpty,
     Flag.withDescription("Address to listen on; off loopback, status, metrics and logs ask for the admin token"),
     Flag.withDefault(defaults.host)
   ),
   domain: Flag.String("domain").pipe(
+    Flag.map((name) => name.toLowerCase().replace(/\.$/, "")),
+    Flag.filter(isHostName, () => "expected a host name without scheme, port and path"),
     Flag.withDescription("Projects are also served at <id>.<domain>"),
     Flag.withDefault(defaults.domain)
   ),
   dataDir: Flag.String("data-dir").pipe(
+    notEmpty,
     Flag.withDescription("A folder per project"),
     Flag.withDefault(defaults.dataDir)
   ),
@@ -38,15 +63,16 @@ const flags = {
     Flag.withDescription("A server that nobody uses is stopped after this (300); 0 never"),
     Flag.withDefault(defaults.idleTimeoutMs)
   ),
-  healthCheckInterval: duration("health-check-interval").pipe(
+  healthCheckInterval: period("health-check-interval").pipe(
     Flag.withDescription("Between health checks of a server (15)"),
     Flag.withDefault(defaults.healthCheckIntervalMs)
   ),
   healthPath: Flag.String("health-path").pipe(
+    Flag.filter(isPath, () => "expected a path such as /health"),
     Flag.withDescription("A server without it is ready when its port accepts"),
     Flag.withDefault(defaults.healthPath)
   ),
-  spawnTimeout: duration("spawn-timeout").pipe(
+  spawnTimeout: period("spawn-timeout").pipe(
     Flag.withDescription("A server has to be ready within this (30)"),
     Flag.withDefault(defaults.spawnTimeoutMs)
   ),
@@ -64,7 +90,7 @@ const flags = {
     Flag.withDescription("Started ahead, for servers that speak the machine protocol"),
     Flag.withDefault(defaults.warmServers)
   ),
-  maxLifetime: duration("max-lifetime").pipe(
+  maxLifetime: period("max-lifetime").pipe(
     Flag.withDescription("A server is stopped at this age, whoever is connected"),
     Flag.optional
   ),
@@ -91,6 +117,11 @@ const flags = {
     Flag.optional
   ),
   trustedProxies: Flag.String("trusted-proxies").pipe(
+    Flag.map(list),
+    Flag.filter(
+      (ranges) => Result.isSuccess(trusted(ranges)),
+      (ranges) => Result.match(trusted(ranges), { onFailure: (detail) => detail, onSuccess: () => "" })
+    ),
     Flag.withDescription("Addresses or CIDR ranges, comma-separated, whose X-Forwarded-* are believed"),
     Flag.optional
   ),
@@ -111,9 +142,6 @@ Valet serves projects at ${url}
 Ctrl-C stops every server; the data stays.
 `
 
-const list = (text: Option.Option<string>): ReadonlyArray<string> =>
-  Option.match(text, { onNone: () => [], onSome: (text) => text.split(",").map((part) => part.trim()) })
-
 export const orchestratorCommand = Command.make(
   "orchestrator",
   flags,
@@ -125,7 +153,7 @@ export const orchestratorCommand = Command.make(
     const orchestrator = layer({
       host: flags.host,
       port: flags.port,
-      domain: flags.domain.toLowerCase(),
+      domain: flags.domain,
       dataDir: path.resolve(flags.dataDir),
       command,
       warmServers: flags.warmServers,
@@ -141,7 +169,7 @@ export const orchestratorCommand = Command.make(
       allow: Option.getOrNull(flags.allow),
       existingOnly: flags.existingOnly,
       adminToken: Option.getOrNull(flags.adminToken),
-      trustedProxies: list(flags.trustedProxies)
+      trustedProxies: Option.getOrElse(flags.trustedProxies, () => [])
     })
     const announce = Effect.gen(function* () {
       const ready = yield* Ready

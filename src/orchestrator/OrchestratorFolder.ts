@@ -58,7 +58,14 @@ const make = Effect.gen(function* () {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
 
-  yield* fs.makeDirectory(config.dataDir, { recursive: true, mode: 0o700 })
+  yield* fs.makeDirectory(config.dataDir, { recursive: true, mode: 0o700 }).pipe(
+    Effect.mapError(
+      ({ reason }) =>
+        new OrchestratorFolderError({
+          detail: `${config.dataDir} can't be the data folder (${reason._tag}): choose another --data-dir`
+        })
+    )
+  )
   const root = yield* fs.realPath(config.dataDir)
   const own = (...parts: ReadonlyArray<string>) => path.join(root, ".valet", ...parts)
   for (const folder of [own(), own("logs"), own("run")]) yield* ownFolder(folder)
@@ -86,7 +93,9 @@ const make = Effect.gen(function* () {
     })
   }
 
-  const adminToken = config.adminToken ?? (yield* AdminToken.keep(own("admin-token")))
+  const adminToken = yield* config.adminToken === null
+    ? AdminToken.keep(own("admin-token"))
+    : AdminToken.given(config.adminToken)
 
   return OrchestratorFolder.of({
     root,

@@ -26,7 +26,15 @@ describe("the valet command", () => {
     [["srve"], /serve/],
     [["projects", "sleep", "demo", "--to", "sleepy"], /dormant/],
     [["projects", "create", "--idle-timeout", "soon"], /90s/],
-    [["projects", "show"], /id/i]
+    [["projects", "show"], /id/i],
+    [["orchestrator", "--data-dir", ""], /data-dir.*empty/],
+    [["orchestrator", "--host", ""], /host.*empty/],
+    [["orchestrator", "--domain", "example.com:80"], /without scheme, port and path/],
+    [["orchestrator", "--health-path", "health"], /a path such as \/health/],
+    [["orchestrator", "--health-check-interval", "0"], /100ms or more/],
+    [["orchestrator", "--spawn-timeout", "0"], /100ms or more/],
+    [["orchestrator", "--max-lifetime", "0"], /100ms or more/],
+    [["orchestrator", "--trusted-proxies", "10.0.0.0/8,nonsense"], /nonsense.*neither an address nor a range/]
   ])("refuses %j and says what it takes", ([args, expected]) =>
     Effect.gen(function* () {
       const { code, stdout, stderr } = yield* valet(args)

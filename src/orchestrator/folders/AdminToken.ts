@@ -8,6 +8,13 @@ const limitBytes = 4096
 
 /** Printable ASCII, as a header can carry it; the shortest that nobody guesses. */
 const usable = /^[\x21-\x7e]{16,}$/
+const expected = "16 characters or more, no blanks"
+
+/** The configuration's own; an empty one would open everything to whoever sends none. */
+export const given = Effect.fnUntraced(function* (token: Redacted.Redacted) {
+  if (usable.test(Redacted.value(token))) return token
+  return yield* new UnsafeFile({ detail: `--admin-token, or VALET_ADMIN_TOKEN, is no token: it takes ${expected}` })
+})
 
 export const keep = Effect.fnUntraced(function* (path: string) {
   const kept = yield* readText(path, limitBytes)
@@ -15,7 +22,7 @@ export const keep = Effect.fnUntraced(function* (path: string) {
     const token = kept.trim()
     if (usable.test(token)) return Redacted.make(token)
     return yield* new UnsafeFile({
-      detail: `${path} holds no token (16 characters or more, no blanks): remove it, and a new one is made`
+      detail: `${path} holds no token (${expected}): remove it, and a new one is made`
     })
   }
   const random = yield* SecureRandom.SecureRandom

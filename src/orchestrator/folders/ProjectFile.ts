@@ -41,10 +41,10 @@ const IdleTimeout = Schema.Union([Schema.Int, Schema.String])
     })
   )
 
+export const isPath = (text: string): boolean => /^\/[\x21-\x7e]*$/.test(text)
+
 const HealthPath = Schema.String.check(
-  Schema.makeFilter((path) =>
-    /^\/[\x21-\x7e]*$/.test(path) ? undefined : "must begin with / and hold no blanks, such as /health"
-  )
+  Schema.makeFilter((path) => (isPath(path) ? undefined : "must begin with / and hold no blanks, such as /health"))
 )
 
 const Cwd = Schema.String.check(noNul).check(
@@ -53,10 +53,10 @@ const Cwd = Schema.String.check(noNul).check(
 
 const hostName = /^(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*$/
 
+export const isHostName = (text: string): boolean => hostName.test(text.toLowerCase())
+
 const Host = Schema.String.check(
-  Schema.makeFilter((host) =>
-    hostName.test(host.toLowerCase()) ? undefined : "must be a host name without scheme, port and path"
-  )
+  Schema.makeFilter((host) => (isHostName(host) ? undefined : "must be a host name without scheme, port and path"))
 )
 
 export const ProjectFile = Schema.Struct({

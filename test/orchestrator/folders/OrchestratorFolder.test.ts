@@ -22,8 +22,8 @@ const opened = <A, E>(
   config?: Partial<OrchestratorConfigValue>
 ) => Effect.flatMap(OrchestratorFolder, body).pipe(Effect.provide(layerAt(dataDir, config), { local: true }))
 
-const refusal = (dataDir: string) =>
-  Effect.map(Effect.flip(opened(dataDir, () => Effect.void)), (error) => error.message)
+const refusal = (dataDir: string, config?: Partial<OrchestratorConfigValue>) =>
+  Effect.map(Effect.flip(opened(dataDir, () => Effect.void, config)), (error) => error.message)
 
 const test = (title: string, body: (dataDir: string) => Effect.Effect<void, unknown, Services>) =>
   it.live(title, () => Effect.flatMap(temporary, body).pipe(Effect.scoped, Effect.provide(NodeServices.layer)))
@@ -99,10 +99,22 @@ describe("the admin token", () => {
       ({ adminToken, own }) =>
         Effect.gen(function* () {
           const fs = yield* FileSystem.FileSystem
-          assert.strictEqual(Redacted.value(adminToken), "mine")
+          assert.strictEqual(Redacted.value(adminToken), "mine-and-nobody-elses")
           assert.isFalse(yield* fs.exists(own("admin-token")))
         }),
-      { adminToken: Redacted.make("mine") }
+      { adminToken: Redacted.make("mine-and-nobody-elses") }
+    ))
+
+  test("of the configuration that is empty, short or has blanks is refused, and not told", (dataDir) =>
+    Effect.forEach(
+      ["", "short-1", "with blanks in between"],
+      (token) =>
+        Effect.gen(function* () {
+          const message = yield* refusal(dataDir, { adminToken: Redacted.make(token) })
+          assert.match(message, /VALET_ADMIN_TOKEN, is no token: it takes 16 characters/)
+          if (token !== "") assert.notInclude(message, token)
+        }),
+      { discard: true }
     ))
 
   test("that is damaged, or a link to another file, is refused", (dataDir) =>
