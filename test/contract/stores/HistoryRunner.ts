@@ -5,13 +5,14 @@
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import type { ArchiveRow } from "../../../src/domain/Archive.ts"
 import { MachineName, type MachineRow } from "../../../src/domain/Machine.ts"
 import { type Lease, leaseOf, type Project } from "../../../src/domain/Project.ts"
 import { ProjectId } from "../../../src/domain/ProjectId.ts"
 import { Archives } from "../../../src/services/db/Archives.ts"
 import { Machines } from "../../../src/services/db/Machines.ts"
 import { Plane } from "../../../src/services/db/Plane.ts"
-import { Projects } from "../../../src/services/db/Projects.ts"
+import { Projects, type ProjectView } from "../../../src/services/db/Projects.ts"
 import type { StoreError } from "../../../src/services/db/StoreError.ts"
 import type { History, Step, Which } from "./HistorySteps.ts"
 import { minute, StoreTime, type Stores } from "./StoreHarness.ts"
@@ -32,12 +33,13 @@ const image = "registry.fly.io/app:v1"
 const leaseMs = 2 * minute
 const maxMachines = 60
 const many = 1000
+const together = { concurrency: 16 } as const
 const windows = [
   { limit: 2, windowMs: 5 * minute },
   { limit: 4, windowMs: 60 * minute }
 ]
 
-const projectId = (project: number) => ProjectId.make(`p${project}`)
+export const projectId = (project: number) => ProjectId.make(`p${project}`)
 
 /** Fields that hold a moment, and those that hold a duration. */
 const moments = /(?:At|Until|_at)$|^at$/
@@ -46,13 +48,17 @@ const secondsFields = /^idle_seconds$/
 /** Positions that an implementation may choose as it likes. */
 const opaque = /^id$/
 
-const normalize =
+/** Statements that wait for one another may tell a moment that the clock has passed by so much, in milliseconds. */
+const disorderMs = 1000
+
+/** Times as whole minutes since `start`, without what implementations may choose as they like. */
+export const normalize =
   (start: number) =>
   (value: unknown, key = ""): unknown => {
     if (typeof value === "number") {
       if (moments.test(key)) return Math.floor((value - start) / minute)
-      if (durations.test(key)) return Math.ceil(value / minute)
-      if (secondsFields.test(key)) return Math.floor(value / 60)
+      if (durations.test(key)) return Math.max(0, Math.ceil((value - disorderMs) / minute))
+      if (secondsFields.test(key)) return Math.floor((value + disorderMs / 1000) / 60)
       return value
     }
     if (Array.isArray(value)) return value.map((item) => normalize(start)(item))
@@ -73,14 +79,69 @@ const by =
   (a: A, b: A): number =>
     key(a) < key(b) ? -1 : 1
 
+/** All rows that a history knows of. */
+export interface Seen {
+  readonly projects: ReadonlyArray<Option.Option<ProjectView>>
+  readonly machines: ReadonlyArray<MachineRow | null>
+  readonly archives: ReadonlyArray<ArchiveRow>
+}
+
 /** What the steps' numbers stand for, as far as the history has come. */
-class World {
-  readonly leases = new Map<number, Array<Lease>>()
-  readonly keys = new Map<number, Array<string>>()
+export class World {
+  readonly leases = new Map<number, ReadonlyArray<Lease>>()
+  readonly keys = new Map<number, ReadonlyArray<string>>()
   /** In the order of their rows, which is the order of their names. */
   readonly machines: Array<MachineName> = []
   /** Begun by, claimed for, made for a project: the newest. */
   readonly newest = new Map<number, MachineName>()
+  /** The rows before the step: what a step names of them, it names by these. */
+  seen: Seen = { projects: [], machines: [], archives: [] }
+
+  copy(): World {
+    const copy = new World()
+    copy.add(this, new World())
+    copy.seen = this.seen
+    return copy
+  }
+
+  /** What `later` learnt since it was a copy of `earlier`. */
+  add(later: World, earlier: World): void {
+    for (const [project, leases] of later.leases) {
+      const learnt = leases.slice(earlier.leases.get(project)?.length ?? 0)
+      const known = [...(this.leases.get(project) ?? []), ...learnt]
+      this.leases.set(
+        project,
+        known.toSorted((a, b) => a.generation - b.generation)
+      )
+    }
+    for (const [project, keys] of later.keys) {
+      const learnt = keys.slice(earlier.keys.get(project)?.length ?? 0)
+      this.keys.set(project, [...(this.keys.get(project) ?? []), ...learnt])
+    }
+    for (const [project, name] of later.newest) {
+      if (earlier.newest.get(project) !== name) this.newest.set(project, name)
+    }
+    this.machines.push(...later.machines.slice(earlier.machines.length))
+    this.machines.sort()
+  }
+
+  project(project: number): ProjectView | null {
+    return Option.getOrNull(this.seen.projects[project] ?? Option.none())
+  }
+
+  /** The machine that serves the project. */
+  committed(project: number): MachineName {
+    return this.project(project)?.project.machine ?? this.machine(0)
+  }
+
+  machineId(name: MachineName): string | null {
+    return this.seen.machines.find((row) => row?.name === name)?.machineId ?? null
+  }
+
+  archive(position: number): string {
+    const { archives } = this.seen
+    return archives[position % Math.max(1, archives.length)]?.r2Key ?? "none"
+  }
 
   lease(project: number, which: Which): Lease {
     const leases = this.leases.get(project) ?? []
@@ -93,8 +154,8 @@ class World {
     if (machine !== null) this.newest.set(project, machine.name)
   }
 
-  nextName(): MachineName {
-    const name = MachineName.make(`m${String(this.machines.length).padStart(4, "0")}`)
+  newName(index: number): MachineName {
+    const name = MachineName.make(`m${String(index).padStart(4, "0")}`)
     this.machines.push(name)
     return name
   }
@@ -105,7 +166,8 @@ class World {
   }
 }
 
-const perform = (step: Step, index: number, world: World): Effect.Effect<unknown, StoreError, Stores> =>
+/** One step, named by the world and told to it: the same step in the same world asks for the same. */
+export const perform = (step: Step, index: number, world: World): Effect.Effect<unknown, StoreError, Stores> =>
   Effect.gen(function* () {
     const projects = yield* Projects
     const machines = yield* Machines
@@ -113,11 +175,9 @@ const perform = (step: Step, index: number, world: World): Effect.Effect<unknown
     const plane = yield* Plane
     const operationId = `op-${index}`
     const begin = (project: number) => ({ projectId: projectId(project), operationId, leaseMs })
-    const newMachine = (region: string) => ({ name: world.nextName(), region, image, volumeSizeGb: 1, keyId: "k1" })
+    const newMachine = (region: string) => ({ name: world.newName(index), region, image, volumeSizeGb: 1, keyId: "k1" })
     const volumeOf = (name: MachineName, suffix = "") => ({ volumeId: `vol-${name}${suffix}`, region: "ams" })
     const machineOf = (name: MachineName, suffix = "") => ({ machineId: `m-${name}${suffix}`, privateIp: "fdaa::1" })
-    const committed = (project: number) =>
-      Effect.map(projects.find(projectId(project)), (view) => Option.getOrNull(view)?.project.machine ?? null)
 
     switch (step.op) {
       case "advance": {
@@ -192,7 +252,7 @@ const perform = (step: Step, index: number, world: World): Effect.Effect<unknown
           minGeneration: step.minGeneration
         })
       case "beginRehost": {
-        const machine = (yield* committed(step.project)) ?? world.machine(0)
+        const machine = world.committed(step.project)
         const reason = `lost ${index}`
         const outcome = yield* projects.beginRehost({ ...begin(step.project), machine, reason, force: step.force })
         if (outcome._tag === "Begun") world.begun(step.project, outcome.project, outcome.machine)
@@ -274,8 +334,8 @@ const perform = (step: Step, index: number, world: World): Effect.Effect<unknown
       case "markReady":
         return yield* machines.markReady(world.machine(step.machine))
       case "clearMachine": {
-        const machine = (yield* committed(step.project)) ?? world.machine(0)
-        return yield* machines.clearMachine(world.lease(step.project, step.lease), machine)
+        const lease = world.lease(step.project, step.lease)
+        return yield* machines.clearMachine(lease, world.committed(step.project))
       }
       case "discard":
         return yield* machines.discard({
@@ -296,10 +356,9 @@ const perform = (step: Step, index: number, world: World): Effect.Effect<unknown
       case "discardAbandoned":
         return yield* machines.discardAbandoned(step.minutes * minute, many)
       case "observe": {
-        const row = yield* machines.find((yield* committed(step.project)) ?? world.machine(0))
         return yield* machines.observe([
           {
-            machineId: row?.machineId ?? "unknown",
+            machineId: world.machineId(world.committed(step.project)) ?? "unknown",
             state: step.state,
             volumeId: step.moved ? `vol-moved-${index}` : null,
             privateIp: step.moved ? `fdaa::${index}` : null
@@ -309,21 +368,17 @@ const perform = (step: Step, index: number, world: World): Effect.Effect<unknown
       case "purge":
         return yield* machines.purge(step.minutes * minute, many)
       case "lookAtStrays": {
-        const row = yield* machines.find(world.machine(step.machine))
-        const ids = ["stray", ...(step.minutes > 30 ? ["sometimes"] : []), row?.machineId ?? "none"]
+        const machineId = world.machineId(world.machine(step.machine))
+        const ids = ["stray", ...(step.minutes > 30 ? ["sometimes"] : []), machineId ?? "none"]
         const seen = ids.map((id) => ({ id, name: id }))
         return (yield* machines.lookAtStrays("machine", seen, step.minutes * minute)).toSorted()
       }
       case "discardUploads":
         return yield* archives.discardAbandoned(many)
       case "archiveFailure":
-      case "archiveGone": {
-        const living = (yield* archives.living).toSorted(by(({ r2Key }) => r2Key))
-        const r2Key = living[step.archive % Math.max(1, living.length)]?.r2Key ?? "none"
-        return step.op === "archiveGone"
-          ? yield* archives.markGone(r2Key)
-          : yield* archives.noteFailure(r2Key, `failed ${index}`, step.minutes * minute)
-      }
+        return yield* archives.noteFailure(world.archive(step.archive), `failed ${index}`, step.minutes * minute)
+      case "archiveGone":
+        return yield* archives.markGone(world.archive(step.archive))
       case "book": {
         const waitMs = yield* plane.bookFlyRequest({
           bucket: `b${step.bucket}`,
@@ -354,18 +409,27 @@ const perform = (step: Step, index: number, world: World): Effect.Effect<unknown
     }
   })
 
-const everything = (world: World) =>
+export const everything = (names: ReadonlyArray<MachineName>): Effect.Effect<Seen, StoreError, Stores> =>
   Effect.gen(function* () {
     const projects = yield* Projects
     const machines = yield* Machines
     const archives = yield* Archives
     const ids = Array.from({ length: historyProjects }, (_, project) => projectId(project))
     return {
-      projects: yield* Effect.forEach(ids, (id) => projects.find(id)),
-      machines: yield* Effect.forEach(world.machines, (name) => machines.find(name)),
+      projects: yield* Effect.forEach(ids, (id) => projects.find(id), together),
+      machines: yield* Effect.forEach(names, (name) => machines.find(name), together),
       archives: (yield* archives.living).toSorted(by(({ r2Key }) => r2Key))
     }
   })
+
+/** Of each project, newest first. */
+export const allEvents = Effect.flatMap(Projects, (projects) =>
+  Effect.forEach(
+    Array.from({ length: historyProjects }, (_, project) => projectId(project)),
+    (id) => projects.events({ projectId: id, limit: many, before: null }),
+    together
+  )
+)
 
 export const runHistory = Effect.fnUntraced(function* <E = never, R = never>(
   history: History,
@@ -379,12 +443,9 @@ export const runHistory = Effect.fnUntraced(function* <E = never, R = never>(
     const result = yield* perform(step, index, world)
     if (index === 0) start = Option.getOrNull(yield* projects.find(projectId(0)))?.project.createdAt ?? 0
     const tell = normalize(start)
-    observations.push({ index, step, result: tell(result), rows: tell(yield* everything(world)) })
+    world.seen = yield* everything(world.machines)
+    observations.push({ index, step, result: tell(result), rows: tell(world.seen) })
     yield* afterEach(index)
   }
-  const events = yield* Effect.forEach(
-    Array.from({ length: historyProjects }, (_, i) => i),
-    (project) => projects.events({ projectId: projectId(project), limit: many, before: null })
-  )
-  return { observations, events: normalize(start)(events) }
+  return { observations, events: normalize(start)(yield* allEvents) }
 })
