@@ -245,7 +245,11 @@ const commandLine = {
     "http://127.0.0.1:7000",
     "Control plane that `valet projects` and `valet status` talk to; their bearer is CONTROL_PLANE_SECRET."
   ),
-  adminToken: elsewhere("VALET_ADMIN_TOKEN", null, "Of `valet orchestrator`; without one it makes its own and keeps it.")
+  adminToken: elsewhere(
+    "VALET_ADMIN_TOKEN",
+    null,
+    "Of `valet orchestrator`; without one it makes its own and keeps it."
+  )
 }
 
 const projectLabel = Variable.pattern("a project id", /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/)
@@ -267,7 +271,7 @@ export const projectServer = {
   ),
   projectId: projectLabel.optional("PROJECT_ID", "The project of a server without a control plane."),
   deployKey: Variable.credential.optional("DEPLOY_KEY", "Opens export and import on a server without a control plane."),
-  routerApp: Variable.text.optional("VALET_ROUTER_APP", "Fly app to which a server sends back what is not its own."),
+  routerApp: flyName.optional("VALET_ROUTER_APP", "Fly app to which a server sends back what is not its own."),
   idleSuspend: fly.idleSuspend,
   machineApi: Variable.text.withDefault(
     "VALET_FLY_MACHINE_API",

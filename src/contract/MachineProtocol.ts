@@ -17,14 +17,19 @@ const Generation = Schema.Int.check(Schema.isGreaterThanOrEqualTo(1))
 const Sha256 = Schema.String.check(Schema.isPattern(/^[0-9a-f]{64}$/))
 const Seconds = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
 
+/** A DNS label. Names that are reserved are the plane's concern. */
+const ProjectIdText = Schema.String.check(Schema.isPattern(/^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/))
+/** It goes into headers: the name of a Fly app, and no other text. */
+const AppName = Schema.String.check(Schema.isPattern(/^[a-z0-9-]{1,63}$/))
+
 export const ConfigureRequest = Schema.Struct({
-  project_id: Schema.String,
+  project_id: ProjectIdText,
   project_uid: Schema.String,
   deploy_key: Schema.String,
   generation: Generation,
   idle_timeout_seconds: Schema.optionalKey(Seconds),
   /** The Fly app of the router, to which a server that is not this project's sends a request back. */
-  router_app: Schema.optionalKey(Schema.String),
+  router_app: Schema.optionalKey(AppName),
   restore: Schema.optionalKey(
     Schema.Struct({ r2_key: Schema.String, r2_checksum: Sha256, size: Schema.Int, download_url: Schema.String })
   )

@@ -122,10 +122,12 @@ const make = Effect.fnUntraced(function* (options: ServerOptions) {
     response.end()
   }
   const onUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+    socket.on("error", () => socket.destroy())
+    // Nobody reads what follows the request, so nobody would see its sender go: the answer is the end.
+    socket.once("finish", () => socket.destroy())
     const answer = router.tryRoute(request)
     if (answer === undefined) return handleUpgrade(request, socket, head)
-    socket.on("error", () => socket.destroy())
-    socket.end(rawAnswer(answer), () => socket.destroy())
+    socket.end(rawAnswer(answer))
   }
 
   const server = createServer({

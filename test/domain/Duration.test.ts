@@ -19,12 +19,22 @@ it("a bare number is in the default unit", () => {
   assert.strictEqual(parseDuration("2", "ms"), 2)
 })
 
-it.each(["", "s", "-1s", "1w", "1h30m", "1e3", "Infinity", "1.s", "constructor", "5toString", "9".repeat(40)])(
-  "refuses %s",
-  (text) => {
-    assert.isUndefined(parseDuration(text, "s"))
-  }
-)
+it.each([
+  "",
+  "s",
+  "-1s",
+  "1w",
+  "1h30m",
+  "1e3",
+  "Infinity",
+  "1.s",
+  "constructor",
+  "5toString",
+  "9".repeat(40),
+  "104249992d"
+])("refuses %s", (text) => {
+  assert.isUndefined(parseDuration(text, "s"))
+})
 
 it.each([
   [0, "0ms"],

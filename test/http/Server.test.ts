@@ -82,6 +82,20 @@ describe("the listener", () => {
     })
   )
 
+  it.live("keeps no connection of a refused upgrade whose client went, whatever came behind the request", () => {
+    const lines: Array<string> = []
+    const capture = Logger.layer([Logger.map(Logger.formatJson, (line) => void lines.push(line))])
+    return Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const { port } = yield* serve(yield* makeWorld, {}, { drainMs: 500 }).pipe(Scope.provide(scope))
+      const body = "x".repeat(300_000)
+      const request = `POST /api/projects HTTP/1.1\nHost: plane.example\n${upgrade}\nContent-Length: ${body.length}\n\n`
+      assert.match(yield* sendRaw(port, request + body), /^HTTP\/1\.1 404 /)
+      yield* Scope.close(scope, Exit.void)
+      assert.isEmpty(lines.filter((line) => line.includes("still open")))
+    }).pipe(Effect.provide(capture))
+  })
+
   it.live("speaks no WebSocket itself", () =>
     Effect.gen(function* () {
       const { port } = yield* serve(yield* makeWorld)

@@ -47,10 +47,17 @@ describe("the environment", () => {
 
   it.effect("has all its problems told by name", () =>
     Effect.gen(function* () {
-      const error = yield* Effect.flip(read({ PORT: "x", PROJECT_ID: "No Label", VALET_IDLE_SUSPEND: "maybe" }))
+      const error = yield* Effect.flip(
+        read({
+          PORT: "x",
+          PROJECT_ID: "No Label",
+          VALET_IDLE_SUSPEND: "maybe",
+          VALET_ROUTER_APP: "a\r\nb: c"
+        })
+      )
       assert.deepStrictEqual(
         error.problems.map(({ variable }) => variable),
-        ["PORT", "PROJECT_ID", "VALET_IDLE_SUSPEND"]
+        ["PORT", "PROJECT_ID", "VALET_ROUTER_APP", "VALET_IDLE_SUSPEND"]
       )
       assert.notInclude(error.message, "No Label")
       const missing = yield* Effect.flip(read({}))

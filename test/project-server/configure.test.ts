@@ -79,6 +79,21 @@ describe("configure", () => {
     })
   )
 
+  it.live.each([
+    ["router_app", "router\r\nx-injected: 1"],
+    ["router_app", "\u{1f4a9}"],
+    ["project_id", 'demo"'],
+    ["project_id", "a/../b"]
+  ])("refuses a %s that would not fit the headers it goes into: %j", ([field, value]) =>
+    Effect.gen(function* () {
+      const { config } = yield* setup
+      const server = yield* start(config)
+      const refused = yield* server.call("configure", { ...configureBody(1), [field]: value })
+      assert.strictEqual(refused.status, 400)
+      assert.strictEqual((yield* server.send("GET", "/documents/k")).status, 503)
+    })
+  )
+
   it.live("restores an archive once, and never over data", () =>
     Effect.gen(function* () {
       const { bytes, restoring, config, store } = yield* setup
