@@ -64,14 +64,15 @@ const SECRET = "memory"
 const signatureOf = (method: string, key: string, expiresAt: number) =>
   createHmac("sha256", SECRET).update(`${method}\n${key}\n${expiresAt}`).digest("hex")
 
-const flipped = (body: Uint8Array): Uint8Array => {
+const flipped = (body: Uint8Array, bit = 1): Uint8Array => {
   const copy = Uint8Array.from(body)
-  copy[0] = (copy[0] ?? 0) ^ 1
+  copy[0] = (copy[0] ?? 0) ^ bit
   return copy.length === 0 ? Uint8Array.of(1) : copy
 }
 const halved = (body: Uint8Array): Uint8Array => body.slice(0, Math.floor(body.length / 2))
-const damaged = (body: Uint8Array, { outcome }: Fault): Uint8Array =>
-  outcome === "corrupt" ? flipped(body) : outcome === "short" ? halved(body) : body
+/** On its way out another bit than on its way in: two errors do not make it whole again. */
+const damaged = (body: Uint8Array, { outcome }: Fault, bit = 1): Uint8Array =>
+  outcome === "corrupt" ? flipped(body, bit) : outcome === "short" ? halved(body) : body
 
 /** The key that the URL opens for the method now, or null. */
 const opened = (method: string, url: string, now: number): string | null => {
@@ -140,7 +141,7 @@ const make = Effect.sync(() => {
           const body = stored.get(key)
           if (body === undefined)
             return yield* new R2Error({ operation: "checksum", reason: "Missing", detail: "NoSuchKey (404)" })
-          const seen = damaged(body, fault)
+          const seen = damaged(body, fault, 2)
           yield* onBytes(seen.length)
           return { size: seen.length, sha256: createHash("sha256").update(seen).digest("hex") }
         })
@@ -177,7 +178,7 @@ const make = Effect.sync(() => {
     if (fault.outcome === "unavailable" || fault.outcome === "unavailable_after") return { status: 503, body: NOTHING }
     if (fault.outcome === "denied") return { status: 403, body: NOTHING }
     const body = stored.get(key)
-    return body === undefined ? { status: 404, body: NOTHING } : { status: 200, body: damaged(body, fault) }
+    return body === undefined ? { status: 404, body: NOTHING } : { status: 200, body: damaged(body, fault, 2) }
   })
 
   const change = (key: string, how: (body: Uint8Array) => Uint8Array) =>
@@ -195,7 +196,7 @@ const make = Effect.sync(() => {
     objects: Effect.sync(() => new Map(stored)),
     peek: (key) => stored.get(key),
     overwrite: (key, body) => Effect.sync(() => void (body === null ? stored.delete(key) : stored.set(key, body))),
-    corrupt: (key) => change(key, flipped),
+    corrupt: (key) => change(key, (body) => flipped(body)),
     truncate: (key) => change(key, halved)
   })
 

@@ -100,7 +100,7 @@ export const make = ({ edge, untilMs, witness, world }: ClientsOptions) => {
     document: string,
     write: string | undefined,
     outcome: Outcome | null,
-    begunAt: number
+    begunAt: number | null
   ) => {
     if (outcome === null) return false
     if (outcome._tag === "Acknowledged") {
@@ -109,8 +109,10 @@ export const make = ({ edge, untilMs, witness, world }: ClientsOptions) => {
       else witness.written(known, document, write)
     } else if (write !== undefined && outcome._tag === "Broken") witness.unanswered(known, document, write)
     const what = write === undefined ? "read" : "write"
-    if (outcome._tag === "Acknowledged" && known.deletedAt !== null && begunAt > known.deletedAt + deletedWithinMs) {
-      journal.violate("I5", `${known.id} is served ${begunAt - known.deletedAt} ms after it was deleted`, known.id)
+    // Whom it still has a connection with, the machine serves until it goes.
+    const routed = begunAt !== null && known.deletedAt !== null && begunAt > known.deletedAt + deletedWithinMs
+    if (outcome._tag === "Acknowledged" && routed) {
+      journal.violate("I5", `${known.id} is served to a request of ${begunAt}, after it was deleted`, known.id)
     }
     const answer = outcome._tag === "Refused" ? `${outcome.status}` : outcome._tag
     journal.note(`client ${known.id} ${what} ${document} ${answer}`)
@@ -130,7 +132,7 @@ export const make = ({ edge, untilMs, witness, world }: ClientsOptions) => {
         known.servedBy !== null && dice.chance(0.05) ? dice.pick([known.servedBy, ...known.servedBefore]) : undefined
       return Effect.map(
         bounded("a request", known, pinned === undefined ? edge.send(request) : edge.straight(pinned, request)),
-        (outcome) => told(known, document, write, outcome, begunAt)
+        (outcome) => told(known, document, write, outcome, pinned === undefined ? begunAt : null)
       )
     })
 
@@ -169,6 +171,23 @@ export const make = ({ edge, untilMs, witness, world }: ClientsOptions) => {
         else yield* use(known, document, undefined)
       }
     })
+
+  /** A connection that stays open for hours and never passes the router again: the server alone knows of it. */
+  const connected = (known: Known, document: string) =>
+    Effect.gen(function* () {
+      if (!(yield* read(known, document, 5)) || known.servedBy === null) return
+      const machineId = known.servedBy
+      const opened = yield* world.machines.connect(machineId, known.id)
+      if (opened._tag !== "Acknowledged") return
+      journal.count("client connected")
+      const until = now() + Math.round(dice.exponential(4 * 60 * minute))
+      while (now() < Math.min(until, untilMs) && known.deletion === "none") {
+        yield* pause(dice.between(1, 15) * minute)
+        const write = witness.nextValue()
+        const outcome = yield* edge.straight(machineId, { projectId: known.id, document, write })
+        if (!told(known, document, write, outcome, null)) return
+      }
+    }).pipe(Effect.scoped)
 
   const owner = (known: Known) => ({ ...json, authorization: `Bearer ${known.deployKey}` })
   const path = (known: Known) => `/api/projects/${known.id}`
@@ -223,8 +242,24 @@ export const make = ({ edge, untilMs, witness, world }: ClientsOptions) => {
       // Some come every few minutes, some once a day.
       const pauseMs = dice.magnitude(20 * minute, 24 * 60 * minute)
       while (now() < untilMs && known.deletion === "none") {
-        yield* session(known, document)
+        yield* dice.chance(0.1) ? connected(known, document) : session(known, document)
         yield* pause(dice.exponential(pauseMs))
+      }
+    })
+
+  /** Sleep is asked for while others begin to use it: operations meet each other. */
+  const storm = (known: Known, users: ReadonlyArray<string>) =>
+    Effect.gen(function* () {
+      while (now() < untilMs && known.deletion === "none") {
+        yield* pause(dice.exponential(60 * minute))
+        if (now() >= untilMs) return
+        const uses = (document: string) =>
+          Effect.forEach(
+            Array.from({ length: 4 }),
+            () => Effect.andThen(pause(dice.magnitude(5, 5_000)), use(known, document, witness.nextValue())),
+            { discard: true }
+          )
+        yield* Effect.all([sleep(known), ...users.map(uses)], { concurrency: "unbounded", discard: true })
       }
     })
 
@@ -250,7 +285,9 @@ export const make = ({ edge, untilMs, witness, world }: ClientsOptions) => {
       if (known === null) return
       const users = Array.from({ length: dice.between(1, 3) }, (_, index) => `doc-${index}`)
       const project = known
-      yield* Effect.all([...users.map((document) => user(project, document)), ownerOf(project)], {
+      // Documents of their own: what two clients do to one at once has no order to hold an answer to.
+      const hot = dice.chance(0.25) ? [storm(project, ["hot-0", "hot-1", "hot-2"])] : []
+      yield* Effect.all([...users.map((document) => user(project, document)), ownerOf(project), ...hot], {
         concurrency: "unbounded"
       })
     })

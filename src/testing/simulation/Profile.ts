@@ -122,9 +122,16 @@ export const noCalamities: Calamities = {
 const keys = <A extends object>(record: A): ReadonlyArray<keyof A & string> =>
   Object.keys(record).filter((key): key is keyof A & string => key in record)
 
+/** Faults that a seed looks at in particular. */
+const focused = 2
+
 export const drawProfile = (dice: Dice): Profile => {
   const rates: { -readonly [K in keyof Rates]: number } = { ...noRates }
-  for (const key of keys(noRates)) rates[key] = dice.chance(0.5) ? dice.magnitude(0.002, 0.15) : 0
+  for (const key of keys(noRates)) rates[key] = dice.chance(0.5) ? dice.magnitude(0.002, 0.1) : 0
+  for (let left = focused; left > 0; left--) {
+    const key = dice.pick(keys(noRates))
+    if (key !== undefined) rates[key] = dice.magnitude(0.1, 0.4)
+  }
   const calamities: { -readonly [K in keyof Calamities]: number } = { ...noCalamities }
   for (const key of keys(noCalamities)) calamities[key] = dice.chance(0.5) ? dice.magnitude(2, 48) : 0
   return { rates, calamities, skewMs: dice.chance(0.5) ? dice.magnitude(100, 120_000) : 0 }

@@ -60,7 +60,12 @@ const minute = 60_000
 /** In liveness, the share of the time after which faults end. */
 const faultyShare = 0.7
 
-const run = (options: SimulationOptions, time: VirtualTime.VirtualTime, journal: Journal) =>
+const run = (
+  options: SimulationOptions,
+  time: VirtualTime.VirtualTime,
+  journal: Journal,
+  made: (world: Worlds.World) => void
+) =>
   Effect.gen(function* () {
     const dice = yield* seededDice
     const { mode } = options
@@ -74,6 +79,7 @@ const run = (options: SimulationOptions, time: VirtualTime.VirtualTime, journal:
     const drawn = drawProfile(dice)
     const profile = options.profile === "quiet" ? quietProfile : (options.profile ?? drawn)
     const world = yield* Worlds.make({ time, journal, dice, plan, profile })
+    made(world)
     const witness = new Witness(journal)
     const watch = Watch.make(world, witness)
     world.onAction = SelfSuspend.onAction(world)
@@ -97,8 +103,7 @@ const run = (options: SimulationOptions, time: VirtualTime.VirtualTime, journal:
       })
     )
     if (mode === "safety") {
-      yield* Fiber.join(users)
-      return { world, witness }
+      return yield* Fiber.join(users)
     }
     yield* Effect.sleep(plan.forMs * faultyShare)
     yield* Fiber.interrupt(faults)
@@ -108,7 +113,6 @@ const run = (options: SimulationOptions, time: VirtualTime.VirtualTime, journal:
     journal.note("faults have ended")
     yield* Fiber.join(users)
     yield* Rest.check({ world, witness, watch, clients })
-    return { world, witness }
   })
 
 const historyOf = (world: Worlds.World | null, projectId: string | null): ReadonlyArray<string> => {
@@ -133,11 +137,7 @@ export const simulate = (options: SimulationOptions): SimulationResult => {
   const journal = new Journal(time, options.tell ?? null)
   let world: Worlds.World | null = null
   const seed = `${options.seed} ${options.mode}`
-  const all = run(options, time, journal).pipe(
-    Effect.tap((done) => Effect.sync(() => void (world = done.world))),
-    Effect.scoped,
-    Random.withSeed(seed)
-  )
+  const all = run(options, time, journal, (made) => void (world = made)).pipe(Effect.scoped, Random.withSeed(seed))
   const exit = time.run(all, () => journal.violation !== null)
   if (exit !== null && Exit.isFailure(exit)) {
     throw new Error(`the simulation itself failed: ${Cause.pretty(exit.cause)}`)

@@ -137,6 +137,7 @@ export const make = (world: World, witness: Witness) => {
       if (known === undefined || known.deletion !== "none" || known.servedBy === null) return
       // A try to go on from a snapshot that came to nothing: the snapshot is still there.
       if (known.unavailable && volumeOf(known) !== volume.id) return
+      if (witness.missingFrom(known, new Map()) === null) return
       const inArchive = archived(known)
       if (inArchive !== null && witness.missingFrom(known, inArchive) === null) return
       const row = tables.viewOf(known.id)?.machine
