@@ -13,6 +13,8 @@ export interface MarginsValue {
   readonly urlMarginMs: number
   /** A row that is being provisioned renews its operation's lease; one this old without an owner is left over. */
   readonly abandonedMs: number
+  /** A create whose answer was lost may still happen: how long until its absence from listings is believed. */
+  readonly absentMs: number
   /** A stray at Fly is looked at twice, this far apart, before it is deleted. */
   readonly strayAgeMs: number
   /** Discard and recovery. */
@@ -26,6 +28,7 @@ export const defaultMargins: MarginsValue = {
   goneApartMs: 60_000,
   urlMarginMs: 15 * 60_000,
   abandonedMs: 15 * 60_000,
+  absentMs: 15 * 60_000,
   strayAgeMs: 60 * 60_000,
   reconcileEveryMs: 30_000,
   observeEveryMs: 60_000,
@@ -40,6 +43,7 @@ export const scaledMargins = (factor: number): MarginsValue => {
     goneApartMs: scale(defaultMargins.goneApartMs),
     urlMarginMs: scale(defaultMargins.urlMarginMs),
     abandonedMs: scale(defaultMargins.abandonedMs),
+    absentMs: scale(defaultMargins.absentMs),
     strayAgeMs: scale(defaultMargins.strayAgeMs),
     reconcileEveryMs: scale(defaultMargins.reconcileEveryMs),
     observeEveryMs: scale(defaultMargins.observeEveryMs),

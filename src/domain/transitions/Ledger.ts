@@ -131,12 +131,17 @@ export const recordGone = (
 }
 
 /** Both deletions are on record; or the bin has held it without ids long enough, and listings did not show it. */
-export const mayBeGone = (row: MachineRow, deletions: Deletions, now: number): boolean =>
+export const mayBeGone = (
+  row: MachineRow,
+  deletions: Deletions,
+  now: number,
+  absentMs: number = absence.minAgeMs
+): boolean =>
   row.status === "discarded" &&
   row.machineId === null &&
   row.volumeId === null &&
   ((deletions.machine && deletions.volume) ||
-    (row.absentLooks >= absence.minLooks && reached(row.updatedAt + absence.minAgeMs, now)))
+    (row.absentLooks >= absence.minLooks && reached(row.updatedAt + absentMs, now)))
 
 /** The order of lists of rows. */
 export const oldestFirst = (a: MachineRow, b: MachineRow): number =>

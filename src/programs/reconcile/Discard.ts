@@ -94,7 +94,7 @@ const emptyRow = (listing: Listing) => (row: MachineRow) =>
     ])
     for (const id of volumes) yield* destroyVolume(id)
     if (row.volumeId !== null) yield* machines.recordGone(row.name, "volume")
-    yield* machines.markGone(row.name)
+    yield* machines.markGone(row.name, (yield* Margins).absentMs)
   }).pipe(
     Effect.catchCause((cause) =>
       Effect.gen(function* () {
@@ -128,8 +128,9 @@ const settleAbsent = Effect.fnUntraced(function* (rows: ReadonlyArray<MachineRow
     (row) => row.machineId === null && row.volumeId === null && volumeMayGo(row) && !listed.has(row.name)
   )
   if (absent.length === 0) return rows
+  const { absentMs } = yield* Margins
   if (all.length > 0) yield* machines.countAbsent(absent.map(({ name }) => name))
-  yield* Effect.forEach(absent, ({ name }) => machines.markGone(name), { concurrency, discard: true })
+  yield* Effect.forEach(absent, ({ name }) => machines.markGone(name, absentMs), { concurrency, discard: true })
   return rows.filter((row) => !absent.includes(row))
 })
 

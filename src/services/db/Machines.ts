@@ -67,8 +67,11 @@ export class Machines extends Context.Service<
     noteFailure(name: MachineName, error: string, retryAfterMs: number): Effect.Effect<void, StoreError>
     /** A discarded row's machine or volume is confirmed gone: its id is forgotten. */
     recordGone(name: MachineName, what: "machine" | "volume"): Effect.Effect<void, StoreError>
-    /** discarded → gone, only without ids, and either deletions were recorded or `absent` (15 minutes, two listings). */
-    markGone(name: MachineName): Effect.Effect<boolean, StoreError>
+    /**
+     * discarded → gone, only without ids, and either deletions were recorded or it was absent from two listings and for
+     * `absentMs` in the bin (15 minutes unless said otherwise).
+     */
+    markGone(name: MachineName, absentMs?: number): Effect.Effect<boolean, StoreError>
     /** One complete, non-empty listing was read and these rows were not in it; others of `all` were. */
     countAbsent(names: ReadonlyArray<MachineName>): Effect.Effect<void, StoreError>
     /** assigned rows that no project names as its machine and no running operation could commit → discarded. */

@@ -130,10 +130,12 @@ export const layerMachines = Layer.effect(
           const after = row === undefined ? null : Ledger.recordGone(row, tables.deletionsOf(name), what)
           if (after !== null) tables.putMachine(after.row, after.deletions)
         }),
-      markGone: (name) =>
+      markGone: (name, absentMs) =>
         run("markGone", (now) => {
           const gone = transit(name, (row) =>
-            Ledger.mayBeGone(row, tables.deletionsOf(name), now) ? { ...row, status: "gone", updatedAt: now } : null
+            Ledger.mayBeGone(row, tables.deletionsOf(name), now, absentMs)
+              ? { ...row, status: "gone", updatedAt: now }
+              : null
           )
           return gone !== null
         }),

@@ -171,6 +171,17 @@ export const binContract = (harness: StoreHarness) => {
         assert.isTrue(yield* machines.markGone(name))
       }))
 
+    test("without ids, after as long as the caller says", () =>
+      Effect.gen(function* () {
+        const machines = yield* Machines
+        const name = yield* binned("a", false)
+        yield* machines.countAbsent([name])
+        yield* machines.countAbsent([name])
+        yield* advance(minute)
+        assert.isFalse(yield* machines.markGone(name, 2 * minute))
+        assert.isTrue(yield* machines.markGone(name, minute))
+      }))
+
     test("failing meanwhile does not start the 15 minutes anew", () =>
       Effect.gen(function* () {
         const machines = yield* Machines

@@ -108,12 +108,12 @@ export const makeBin = (sql: SqlClient.SqlClient, reads: SqlClient.SqlClient): B
         WHERE name = ${name} AND status = 'discarded' AND volume_id IS NOT NULL`
     ).pipe(Effect.asVoid, write("recordGone"))
 
-  const markGone: Bin["markGone"] = (name) =>
+  const markGone: Bin["markGone"] = (name, absentMs = absence.minAgeMs) =>
     sql`
       UPDATE valet.machines SET status = 'gone', updated_at = valet.now()
       WHERE name = ${name} AND status = 'discarded' AND machine_id IS NULL AND volume_id IS NULL
         AND ((machine_gone AND volume_gone) OR (
-          absent_looks >= ${absence.minLooks}::int AND updated_at <= valet.now() - valet.ms(${absence.minAgeMs}::float8)
+          absent_looks >= ${absence.minLooks}::int AND updated_at <= valet.now() - valet.ms(${absentMs}::float8)
         ))
       RETURNING true`.pipe(changed, write("markGone"))
 
