@@ -71,10 +71,10 @@ const make = Effect.gen(function* () {
   for (const folder of [own(), own("logs"), own("run")]) yield* ownFolder(folder)
 
   yield* FolderLock.hold(own("run", "lock")).pipe(
-    Effect.catchTag("FolderInUse", ({ pid }) =>
+    Effect.catchTag("FolderInUse", ({ holder }) =>
       Effect.fail(
         new OrchestratorFolderError({
-          detail: `${root} is in use by an orchestrator, process ${pid}: stop it, or choose another --data-dir (of a folder that is only a copy of one in use, remove .valet/run)`
+          detail: `${root} is in use by an orchestrator, ${holder}: stop it, or choose another --data-dir (of a folder that is only a copy of one in use, remove .valet/run)`
         })
       )
     )

@@ -64,10 +64,10 @@ const make = (folder: string) =>
 
     yield* FolderLock.hold(at("lock")).pipe(
       Effect.catchTags({
-        FolderInUse: ({ pid }) =>
+        FolderInUse: ({ holder }) =>
           Effect.fail(
             new DataFolderError({
-              detail: `${root} is in use by process ${pid}: stop it, or choose another --data-dir`
+              detail: `${root} is in use by ${holder}: stop it, or choose another --data-dir`
             })
           ),
         PlatformError: (cause) => Effect.fail(broken(at("lock"))(cause))

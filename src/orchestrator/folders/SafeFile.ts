@@ -1,6 +1,7 @@
 /** Files and folders that somebody else may have put there: links are not followed, and nothing is waited for. */
 import { constants } from "node:fs"
 import * as Fs from "node:fs/promises"
+import { basename, dirname, join } from "node:path"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 
@@ -68,11 +69,11 @@ export const readText = (path: string, limitBytes: number): Effect.Effect<string
     Effect.flatMap((result) => (result instanceof UnsafeFile ? Effect.fail(result) : Effect.succeed(result)))
   )
 
-/** Written beside it and renamed over it: a reader sees the old text or the new, and no link is written through. */
+/** Written beside it, by a name that is nobody's, and renamed over it: a reader sees the old text or the new, and no link is written through. */
 export const replace = (path: string, text: string, mode: number): Effect.Effect<void, UnsafeFile> =>
   Effect.tryPromise({
     try: async () => {
-      const temporary = `${path}.new`
+      const temporary = join(dirname(path), `.${basename(path)}.valet-new`)
       await Fs.rm(temporary, { force: true })
       const file = await Fs.open(temporary, "wx", mode)
       try {

@@ -208,6 +208,21 @@ describe("a second orchestrator", () => {
       for (const pid of first.servers) assert.isTrue(isAlive(pid))
     }))
 
+  test("is refused also where the first can't be seen, as in another container, until that has ended", (dataDir) =>
+    Effect.gen(function* () {
+      const fs = yield* FileSystem.FileSystem
+      yield* Effect.scoped(
+        Effect.gen(function* () {
+          const first = yield* predecessor(dataDir, [node(waits)])
+          const marks = `${dataDir}/.valet/run/lock`
+          for (const name of yield* fs.readDirectory(marks)) yield* fs.remove(`${marks}/${name}`)
+          assert.include(yield* refusal(dataDir), "a process of another container or computer: stop it")
+          for (const pid of first.servers) assert.isTrue(isAlive(pid))
+        })
+      )
+      yield* opened(dataDir, () => Effect.void)
+    }))
+
   test("comes in after the first has ended, however it did", (dataDir) =>
     Effect.gen(function* () {
       yield* opened(dataDir, () => Effect.void)

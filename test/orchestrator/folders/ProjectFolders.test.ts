@@ -285,6 +285,18 @@ describe("the idle time of a project", () => {
       assert.strictEqual((yield* folders.plan(id("notes"))).idleTimeoutMs, 0)
     }))
 
+  test("leaves alone whatever else is in the folder", ({ folders, fs, root, write }) =>
+    Effect.gen(function* () {
+      yield* write("notes", {})
+      for (const name of ["valet.json.new", "valet.json~", ".valet.json.swp"]) {
+        yield* fs.writeFileString(`${root}/notes/${name}`, name)
+      }
+      yield* folders.setIdleTimeout(id("notes"), 5_000)
+      for (const name of ["valet.json.new", "valet.json~", ".valet.json.swp"]) {
+        assert.strictEqual(yield* fs.readFileString(`${root}/notes/${name}`), name)
+      }
+    }))
+
   test("of many at once is written whole", ({ folders }) =>
     Effect.gen(function* () {
       yield* Effect.forEach(
@@ -306,7 +318,7 @@ describe("the idle time of a project", () => {
       assert.strictEqual((yield* Effect.flip(folders.setIdleTimeout(id("link"), 0))).reason, "invalid")
       // A project may put a link where the new file is written.
       yield* write("sly", {})
-      yield* fs.symlink(`${root}/victim`, `${root}/sly/valet.json.new`)
+      yield* fs.symlink(`${root}/victim`, `${root}/sly/.valet.json.valet-new`)
       yield* folders.setIdleTimeout(id("sly"), 5_000)
       assert.strictEqual(yield* fs.readFileString(`${root}/victim`), "{}")
       assert.strictEqual((yield* Effect.flip(folders.setIdleTimeout(id("admin"), 0))).reason, "forbidden")
