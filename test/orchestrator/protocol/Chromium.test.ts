@@ -159,6 +159,8 @@ layer(Layer.merge(layerFront(), Browser.layer), { excludeTestServices: true, tim
             byClient: [4001, "had enough", true],
             byServer: [1001, "restart", true]
           })
+          // The browser's last frame may still be on its way to the server.
+          yield* eventually(Effect.sync(() => child.closes.length === 2))
           assert.deepInclude(child.closes, { code: 4001, reason: "had enough" })
           assert.deepInclude(child.closes, { code: 1001, reason: "restart" })
         })
