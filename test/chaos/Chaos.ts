@@ -33,6 +33,8 @@ export interface ChaosOptions {
   readonly projects: number
   /** Between two faults, on average. */
   readonly gapMs: number
+  /** How long everything may take to come to rest. */
+  readonly restWithinMs: number
   readonly say: (line: string) => Effect.Effect<void>
 }
 
@@ -66,8 +68,6 @@ export interface ChaosResult {
   readonly rest_ms: number
   readonly problems: ReadonlyArray<string>
 }
-
-export const restWithinMs = 120_000
 
 const killing = new Set<Calamity["kind"]>(["plane_killed", "postgres_killed", "machine_killed"])
 
@@ -144,7 +144,7 @@ export const chaos = Effect.fn("chaos")(function* (options: ChaosOptions) {
   )
   yield* site.tellFly("DELETE", "/_local/faults").pipe(Effect.retry(Schedule.spaced("500 millis")))
   const calm = yield* Clock.currentTimeMillis
-  const left = Effect.map(Clock.currentTimeMillis, (now) => Math.max(1_000, calm + restWithinMs - now))
+  const left = Effect.map(Clock.currentTimeMillis, (now) => Math.max(1_000, calm + options.restWithinMs - now))
   yield* tell("faults have ended; everything has to come to rest")
   yield* Deferred.succeed(over, undefined)
   const stuck: Array<string> = []
@@ -196,7 +196,7 @@ export const chaos = Effect.fn("chaos")(function* (options: ChaosOptions) {
   yield* tell(`at rest after ${restMs} ms: ${unrest.stuck.length} stuck, ${unrest.orphans.length} orphans`)
   const broken = yield* Rest.damaged(site, seen)
   tally.atRest()
-  const silentAgain = yield* readBack(restWithinMs)
+  const silentAgain = yield* readBack(options.restWithinMs)
   yield* Effect.forEach(users.projects, users.staysAway, { concurrency: 4, discard: true })
   yield* Fiber.interrupt(reporting)
   yield* tell(`woken and read once more: ${living().length - silentAgain.length} of ${living().length} answered`)

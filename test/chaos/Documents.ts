@@ -90,7 +90,7 @@ export const overHttp = (dev: DevRecord, project: string): Documents => {
 }
 
 const parsed = (text: string): unknown => {
-  const exit = Schema.decodeUnknownExit(Schema.fromJsonString(Schema.Unknown))(text)
+  const exit = Schema.decodeExit(Schema.fromJsonString(Schema.Unknown))(text)
   return Exit.isSuccess(exit) ? exit.value : text
 }
 

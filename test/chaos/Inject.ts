@@ -1,6 +1,7 @@
 /** Makes a calamity happen. What it began ends with it, also when it is interrupted: nothing stays stopped or faulty. */
 import { kill } from "node:process"
 import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
 import { isPostmasterOf, postmasterOf } from "../../src/local/postgres/Postmaster.ts"
 import { isAlive } from "../../src/process/ProcessMark.ts"
 import { hasInEnvironment, signalGroup, signalProcess } from "../../src/process/ProcessInfo.ts"
@@ -10,6 +11,10 @@ import { SiteError } from "./Site.ts"
 
 const chosen = <A>(list: ReadonlyArray<A>, pick: number): A | undefined => list[Math.floor(pick * list.length)]
 
+/** What is hit may be between two lives: for a few seconds it is waited for. */
+const soon = <A, E, R>(target: Effect.Effect<A, E, R>) =>
+  Effect.retry(target, { times: 20, schedule: Schedule.spaced("500 millis") })
+
 /** The pid of a control plane that runs, and is this platform's. */
 const plane = (site: Site, pick: number) =>
   Effect.gen(function* () {
@@ -17,7 +22,7 @@ const plane = (site: Site, pick: number) =>
     const { pid = 0 } = chosen(planes, pick) ?? {}
     const ours = yield* hasInEnvironment(pid, `DATABASE_URL=${site.first.database_url}`)
     return ours ? pid : yield* new SiteError({ detail: "no control plane is running" })
-  })
+  }).pipe(soon)
 
 /** A started machine and its process. */
 const machine = (site: Site, pick: number) =>
@@ -30,7 +35,17 @@ const machine = (site: Site, pick: number) =>
       return yield* new SiteError({ detail: "no machine is started" })
     }
     return { id: one.id, mark }
-  })
+  }).pipe(soon)
+
+const postgres = (site: Site) =>
+  Effect.gen(function* () {
+    const data = `${site.dataDir}/postgres/data`
+    const server = yield* postmasterOf(data)
+    if (server === null || !(yield* isPostmasterOf(data, server.pid))) {
+      return yield* new SiteError({ detail: "PostgreSQL is not running" })
+    }
+    return server.pid
+  }).pipe(soon)
 
 const during = <E>(ms: number, begin: Effect.Effect<unknown, E>, end: Effect.Effect<unknown, E>) =>
   Effect.acquireUseRelease(
@@ -49,19 +64,17 @@ export const inject = Effect.fnUntraced(function* (site: Site, calamity: Calamit
       return yield* during(calamity.ms, signalProcess(pid, "SIGSTOP"), signalProcess(pid, "SIGCONT"))
     }
     case "sessions_terminated":
-      yield* site.query(
-        `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+      yield* site
+        .query(
+          `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
            WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND random() < $1::float8`,
-        [calamity.share]
-      )
+          [calamity.share]
+        )
+        .pipe(soon)
       return
     case "postgres_killed": {
-      const data = `${site.dataDir}/postgres/data`
-      const server = yield* postmasterOf(data)
-      if (server === null || !(yield* isPostmasterOf(data, server.pid))) {
-        return yield* new SiteError({ detail: "PostgreSQL is not running" })
-      }
-      yield* Effect.sync(() => kill(server.pid, calamity.signal))
+      const pid = yield* postgres(site)
+      yield* Effect.sync(() => kill(pid, calamity.signal))
       return
     }
     case "machine_killed": {

@@ -36,7 +36,7 @@ const Rows = {
     Schema.Struct({
       r2_key: Schema.String,
       status: Schema.String,
-      size: Schema.NullOr(Schema.Number),
+      size: Schema.NullOr(Schema.Finite),
       r2_checksum: Schema.NullOr(Schema.String)
     })
   )

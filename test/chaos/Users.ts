@@ -185,7 +185,7 @@ export const make = ({ dev, over, tally, witness }: UsersOptions) => {
       )
     }).pipe(Random.withSeed(`${seed} ${at}`))
 
-  return { projects, read, remove, staysAway, resident, guest }
+  return { projects, read, write, remove, staysAway, resident, guest }
 }
 
 export type Users = ReturnType<typeof make>

@@ -15,8 +15,10 @@ import * as Schema from "effect/Schema"
 import { ownCommands } from "../../src/cli/OwnCommands.ts"
 import { runMain } from "../../src/cli/RunMain.ts"
 import type { ChaosResult } from "./Chaos.ts"
-import { chaos, restWithinMs } from "./Chaos.ts"
+import { chaos } from "./Chaos.ts"
 import { described } from "./Plan.ts"
+
+const restWithinMs = 120_000
 
 class Usage extends Schema.TaggedError<Usage>()("Usage", { detail: Schema.String }) {
   override get message() {
@@ -74,7 +76,7 @@ const main = Effect.gen(function* () {
   const result = yield* Effect.acquireUseRelease(
     fs.makeTempDirectory({ prefix: "valet-chaos-" }),
     (dataDir) =>
-      chaos({ dev, dataDir, seed, forMs: minutes * 60_000, projects: 20, gapMs: 4_000, say }).pipe(
+      chaos({ dev, dataDir, seed, forMs: minutes * 60_000, projects: 20, gapMs: 4_000, restWithinMs, say }).pipe(
         Effect.tap((result) => (result.ok ? Effect.void : say(`logs and data are kept in ${dataDir}`)))
       ),
     (dataDir, exit) =>
