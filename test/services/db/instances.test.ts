@@ -148,6 +148,41 @@ describe("two instances", () => {
     }).pipe(Effect.provide(stores))
   )
 
+  it.live("what waited for a project tells its machine's row as it is then", () =>
+    Effect.gen(function* () {
+      const projects = yield* Projects
+      const { query } = yield* TestDatabase
+      const projectId = given.projectId("red")
+      yield* given.active("red")
+      const moved = (privateIp: string) => `
+        WITH held AS (SELECT machine FROM valet.projects WHERE project_id = 'red' FOR UPDATE)
+        UPDATE valet.machines SET private_ip = '${privateIp}' FROM held WHERE name = held.machine`
+      const meeting = Effect.fnUntraced(function* <A, E>(privateIp: string, change: Effect.Effect<A, E>) {
+        const mover = yield* blocker(moved(privateIp))
+        const fiber = yield* Effect.forkScoped(change)
+        yield* eventually(Effect.map(query(waitingStores), (rows) => rows.length === 1))
+        yield* mover.release
+        return yield* Fiber.join(fiber)
+      })
+      const changed = yield* meeting("fdaa::8", projects.updateSettings(projectId, { pinned: true }))
+      assert.strictEqual(Option.getOrThrow(changed).machine?.privateIp, "fdaa::8")
+      const { project } = given.begun(
+        yield* projects.beginArchive({ projectId, operationId: "a", leaseMs: given.leaseMs, idleMs: 0, force: true })
+      )
+      const aborted = yield* meeting(
+        "fdaa::9",
+        projects.abortArchive({
+          projectId,
+          by: { _tag: "Holder", lease: leaseOf(project) },
+          idleSeconds: null,
+          backoffMs: null,
+          error: null
+        })
+      )
+      assert.strictEqual(aborted?.machine?.privateIp, "fdaa::9")
+    }).pipe(Effect.scoped, Effect.provide(stores))
+  )
+
   it.live("commits go through while others touch, renew and change settings of the same rows", () =>
     Effect.gen(function* () {
       const one = yield* Projects

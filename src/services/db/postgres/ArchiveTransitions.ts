@@ -107,6 +107,7 @@ export const makeArchiveTransitions = (sql: SqlClient.SqlClient, find: Find): Ar
         attempts = held.attempts + ${input.backoffMs === null ? 0 : 1}::int,
         next_attempt_at = coalesce(${f.fromNow(input.backoffMs)}, held.next_attempt_at)`)},
       ${f.uploadsDiscarded()},
+      ${f.serving},
       ${f.events(
         ...(input.by._tag === "Takeover" ? [f.takenOver] : []),
         input.error === null
@@ -116,8 +117,7 @@ export const makeArchiveTransitions = (sql: SqlClient.SqlClient, find: Find): Ar
             }
           : { kind: "archive_failed", detail: sql`jsonb_build_object('error', ${input.error}::text)` }
       )}
-      SELECT to_json(after) AS project, to_json(m) AS machine
-      FROM after LEFT JOIN valet.machines m ON m.name = after.machine`.pipe(
+      SELECT to_json(after) AS project, to_json(serving) AS machine FROM after LEFT JOIN serving ON true`.pipe(
       Effect.flatMap(foundRows),
       write("abortArchive")
     )

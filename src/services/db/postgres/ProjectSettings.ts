@@ -27,9 +27,9 @@ export const makeProjectSettings = (sql: SqlClient.SqlClient): Changes => {
           pinned = CASE WHEN patch.p ? 'pinned' THEN (patch.p ->> 'pinned')::bool ELSE held.pinned END
         FROM held, patch WHERE p.project_id = held.project_id RETURNING p.*
       ),
+      ${f.serving},
       ${f.events({ kind: "settings_changed", detail: json(patch) })}
-      SELECT to_json(after) AS project, to_json(m) AS machine
-      FROM after LEFT JOIN valet.machines m ON m.name = after.machine`.pipe(
+      SELECT to_json(after) AS project, to_json(serving) AS machine FROM after LEFT JOIN serving ON true`.pipe(
       Effect.flatMap(foundRows),
       Effect.map((rows) => Option.fromNullishOr(viewOf(rows))),
       write("updateSettings")
