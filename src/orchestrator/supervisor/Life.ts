@@ -102,7 +102,8 @@ export const live = (supervision: Supervision, entry: Entry.Entry, life: Entry.L
       const reason = life.ending === null ? "" : describe(life.ending)
       yield* Effect.logInfo("server ends").pipe(Effect.annotateLogs({ pid: process.pid, state: "stopping", reason }))
       entry.lastOutput = yield* outputOf(process)
-      if (life.ending?._tag !== "Exited") yield* process.stop(config.stopGraceMs)
+      // Also of one that has ended: those of its group that it left are told, and have a grace of their own.
+      yield* process.stop(config.stopGraceMs)
     })
 
   return Effect.scoped(

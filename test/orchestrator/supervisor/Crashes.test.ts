@@ -2,7 +2,9 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
 import * as TestClock from "effect/testing/TestClock"
+import { Starter } from "../../../src/orchestrator/Starter.ts"
 import { Supervisor } from "../../../src/orchestrator/Supervisor.ts"
 import { FakeServerHost } from "../../../src/testing/FakeServerHost.ts"
 import { enter, id, iso, layer, refusal, request, served, startMs, stateOf, statusOf, within } from "./support.ts"
@@ -146,6 +148,38 @@ describe("crashes", () => {
       assert.strictEqual((yield* host.launches).length, 2)
       assert.strictEqual(yield* stateOf("a"), "idle")
     }).pipe(Effect.provide(layer()))
+  )
+})
+
+/** Its leader ends 50 ms after its start; what it had started needs 500 ms from SIGTERM on. */
+const layerLeaves = Layer.succeed(Starter, {
+  start: () =>
+    Effect.map(Effect.forkScoped(Effect.sleep(50), { startImmediately: true }), (leader) => ({
+      process: {
+        pid: 1,
+        port: 1,
+        exited: Effect.as(Fiber.join(leader), { code: 1, signal: null }),
+        output: Effect.succeed([]),
+        memory: Effect.succeed(null),
+        stop: () => Effect.sleep(500),
+        rename: () => Effect.void
+      },
+      warm: false,
+      hasHealthPath: false
+    }))
+})
+
+describe("a server that ends by itself and leaves others of its group", () => {
+  it.effect("has none of its project beside it until they had their grace", () =>
+    Effect.gen(function* () {
+      const client = yield* enter("a", { kind: "connection" })
+      yield* TestClock.adjust(50 + 499)
+      assert.strictEqual(yield* stateOf("a"), "stopping")
+      yield* TestClock.adjust(1)
+      assert.strictEqual(yield* stateOf("a"), "running")
+      assert.strictEqual((yield* statusOf("a"))?.restarts, 1)
+      yield* client.leave
+    }).pipe(Effect.provide(layer({}, layerLeaves)))
   )
 })
 
