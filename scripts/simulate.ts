@@ -3,10 +3,11 @@
  * what was found. Exit 1 where an invariant was violated.
  */
 import { availableParallelism } from "node:os"
-import { isMainThread, parentPort, Worker } from "node:worker_threads"
+import { isMainThread, parentPort } from "node:worker_threads"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import * as Clock from "effect/Clock"
 import * as Console from "effect/Console"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
@@ -15,15 +16,10 @@ import * as Flag from "effect/cli/Flag"
 import { runMain } from "../src/cli/RunMain.ts"
 import { type Mode, modes } from "../src/testing/simulation/Profile.ts"
 import { explain, summaryOf, totals } from "../src/testing/simulation/Report.ts"
-import { simulate, type SimulationOptions, type SimulationResult } from "../src/testing/simulation/Simulation.ts"
-
-type Job = Omit<SimulationOptions, "alterations" | "profile" | "tell">
-
-class WorkerFailed extends Schema.TaggedError<WorkerFailed>()("WorkerFailed", { detail: Schema.String }) {
-  override get message() {
-    return this.detail
-  }
-}
+import { simulate, type SimulationResult } from "../src/testing/simulation/Simulation.ts"
+import { mutants } from "./mutants/Mutants.ts"
+import { patchedCopy } from "./mutants/PatchedCopy.ts"
+import { type Job, openWorker, runIn } from "./SimulationThread.ts"
 
 class Violated extends Schema.TaggedError<Violated>()("Violated", { count: Schema.Int }) {
   override get message() {
@@ -38,44 +34,36 @@ const serveJobs = (): void => {
   parentPort?.on("message", (job: Job) => parentPort?.postMessage(simulate(job)))
 }
 
-/** One thread, which is sent one job after the other. */
-const openWorker = Effect.acquireRelease(
-  Effect.sync(() => new Worker(new URL(import.meta.url))),
-  (worker) => Effect.promise(() => worker.terminate())
-)
-
-const runIn = (worker: Worker, job: Job): Effect.Effect<SimulationResult, WorkerFailed> =>
-  Effect.callback((resume) => {
-    const onError = (error: unknown) => {
-      const detail = `seed ${job.seed} ${job.mode}: ${error instanceof Error ? error.message : String(error)}`
-      resume(Effect.fail(new WorkerFailed({ detail })))
-    }
-    const onMessage = (result: SimulationResult) => {
-      worker.off("error", onError)
-      resume(Effect.succeed(result))
-    }
-    worker.once("error", onError)
-    worker.once("message", onMessage)
-    // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread, not a window
-    worker.postMessage(job)
-  })
-
 /** At most so often, so that a log is not flooded. */
 const progressEveryMs = 2_000
 
-const runAll = (jobs: ReadonlyArray<Job>, workers: number) =>
+/** Seeds that a mutant is looked for in. */
+const caughtWithin = 200
+
+interface Runs {
+  readonly jobs: ReadonlyArray<Job>
+  readonly workers: number
+  readonly program: URL
+  /** How to begin a command that replays one of them. */
+  readonly command: string
+  readonly untilViolated: boolean
+}
+
+const runAll = ({ command, jobs, program, untilViolated, workers }: Runs) =>
   Effect.gen(function* () {
+    const found = yield* Deferred.make<void>()
     const results: Array<SimulationResult> = []
     let next = 0
     let toldAt = 0
     const work = Effect.gen(function* () {
-      const worker = yield* openWorker
+      const worker = yield* openWorker(program)
       for (;;) {
         const job = jobs[next++]
         if (job === undefined) return
         const result = yield* runIn(worker, job)
         results.push(result)
-        if (result.violation !== null) yield* Console.error(explain(result, "npm run simulate --"))
+        if (result.violation !== null) yield* Console.error(explain(result, command))
+        if (result.violation !== null && untilViolated) yield* Deferred.succeed(found, undefined)
         const now = yield* Clock.currentTimeMillis
         if (now - toldAt < progressEveryMs && results.length < jobs.length) continue
         toldAt = now
@@ -86,14 +74,14 @@ const runAll = (jobs: ReadonlyArray<Job>, workers: number) =>
     yield* Effect.all(
       Array.from({ length: workers }, () => work),
       { concurrency: "unbounded", discard: true }
-    )
+    ).pipe(Effect.raceFirst(Deferred.await(found)))
     return results.toSorted((a, b) => a.seed - b.seed || (a.mode < b.mode ? -1 : 1))
   })
 
 const simulateCommand = Command.make(
   "simulate",
   {
-    seeds: Flag.Int("seeds").pipe(Flag.withDescription("How many seeds"), Flag.withDefault(25)),
+    seeds: Flag.Int("seeds").pipe(Flag.withDescription("How many seeds (25; of a mutant 200)"), Flag.optional),
     from: Flag.Int("from").pipe(Flag.withDescription("The first of them"), Flag.withDefault(1)),
     seed: Flag.Int("seed").pipe(Flag.withDescription("This seed alone, as it was"), Flag.optional),
     days: Flag.Finite("days").pipe(Flag.withDescription("Simulated days of use"), Flag.withDefault(2)),
@@ -107,6 +95,10 @@ const simulateCommand = Command.make(
       Flag.withDescription("Periods of the background loops, in multiples of the defaults"),
       Flag.withDefault(10)
     ),
+    mutant: Flag.Literals("mutant", ["list", ...mutants.map(({ name }) => name)]).pipe(
+      Flag.withDescription("With this deliberate defect, until it is found; list: each with the promise it breaks"),
+      Flag.optional
+    ),
     workers: Flag.Int("workers").pipe(Flag.withDescription("Threads"), Flag.withDefault(availableParallelism())),
     json: Flag.Boolean("json").pipe(
       Flag.withDescription("The summary as JSON, alone on the last line"),
@@ -115,14 +107,27 @@ const simulateCommand = Command.make(
   },
   Effect.fn("simulate")(function* (flags) {
     const begun = yield* Clock.currentTimeMillis
+    const mutated = Option.getOrNull(flags.mutant)
+    if (mutated === "list") {
+      for (const { invariant, name } of mutants) yield* Console.log(`${name} ${invariant}`)
+      return
+    }
+    const mutant = mutants.find(({ name }) => name === mutated)
+    const seeds = Option.getOrElse(flags.seeds, () => (mutant === undefined ? 25 : caughtWithin))
     const first = Option.getOrElse(flags.seed, () => flags.from)
-    const count = Option.isSome(flags.seed) ? 1 : flags.seeds
+    const count = Option.isSome(flags.seed) ? 1 : seeds
     const chosen: ReadonlyArray<Mode> = flags.mode === "both" ? modes : [flags.mode]
     const { days, instances, intervals, projects } = flags
     const jobs = Array.from({ length: count }, (_, at) => first + at).flatMap((seed) =>
       chosen.map((mode): Job => ({ seed, mode, days, instances, intervals, projects }))
     )
-    const results = yield* runAll(jobs, Math.max(1, Math.min(flags.workers, jobs.length)))
+    const results = yield* runAll({
+      jobs,
+      workers: Math.max(1, Math.min(flags.workers, jobs.length)),
+      program: mutant === undefined ? new URL(import.meta.url) : yield* patchedCopy(mutant),
+      command: mutant === undefined ? "npm run simulate --" : `npm run simulate -- --mutant ${mutant.name}`,
+      untilViolated: mutant !== undefined
+    })
     const summary = summaryOf(results, (yield* Clock.currentTimeMillis) - begun)
     if (flags.json) yield* Console.log(JSON.stringify(summary))
     else {
@@ -134,7 +139,7 @@ const simulateCommand = Command.make(
       )
     }
     if (summary.violations.length > 0) return yield* new Violated({ count: summary.violations.length })
-  })
+  }, Effect.scoped)
 ).pipe(Command.withDescription("The deterministic simulation of the control plane"))
 
 if (isMainThread) {

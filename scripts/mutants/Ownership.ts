@@ -1,0 +1,156 @@
+/** Locks, leases, generations, commits. */
+import type { Mutant } from "./Mutant.ts"
+
+const wakes = "src/domain/transitions/Wake.ts"
+const archives = "src/domain/transitions/Archive.ts"
+const rows = "src/domain/transitions/Rows.ts"
+
+export const ownership: ReadonlyArray<Mutant> = [
+  {
+    name: "lock-always-grants",
+    invariant: "I11",
+    patches: [
+      {
+        file: "src/testing/memory/MemorySessions.ts",
+        find: "    if (this.#held.has(key)) return null\n",
+        replace: ""
+      }
+    ]
+  },
+  {
+    name: "commit-ignores-generation",
+    invariant: "I3",
+    patches: [
+      {
+        file: archives,
+        find: `  if (!holds(project, input.lease) || project.operation !== "archiving") return null
+  const upload =`,
+        replace: "  const upload ="
+      },
+      {
+        file: archives,
+        find: `if (upload?.status !== "uploading" || upload.generation !== project.generation) return null`,
+        replace: "if (upload === undefined) return null"
+      }
+    ]
+  },
+  {
+    name: "lease-never-expires",
+    invariant: "I6",
+    patches: [
+      {
+        file: rows,
+        find: `  project.operation !== "none" && reached(project.leaseUntil, now)`,
+        replace: `  project.operation === "deleting" && reached(project.leaseUntil, now)`
+      }
+    ]
+  },
+  {
+    name: "recovery-forgets-its-machine",
+    invariant: "I7",
+    patches: [
+      {
+        file: rows,
+        find: "  machines: heldBeside(rows).map((row) => discarded(row, now)),\n  archives: uploadsDiscarded(rows.archives),",
+        replace: "  machines: [],\n  archives: uploadsDiscarded(rows.archives),"
+      },
+      {
+        file: "src/programs/reconcile/Expired.ts",
+        find: "(yield* machines.discardUnnamed(perPass)) + (yield* machines.discardAbandoned(abandonedMs, perPass))",
+        replace: "0 * abandonedMs"
+      }
+    ]
+  },
+  {
+    name: "abort-keeps-the-generation",
+    invariant: "I2",
+    patches: [
+      {
+        file: archives,
+        find: "generation: Math.max(project.generation + 1, input.minGeneration ?? 0),",
+        replace: "generation: Math.max(project.generation, input.minGeneration ?? 0),"
+      }
+    ]
+  },
+  {
+    name: "unknown-outcome-taken-for-success",
+    invariant: "I2",
+    // A pool machine that did not say that it is configured is committed all the same.
+    patches: [
+      {
+        file: "src/programs/lifecycle/BringUp.ts",
+        find: `    const reason = result === null ? "its volume is too small for the archive" : result.failure.message`,
+        replace: `    if (result !== null && result.failure._tag === "MachineError" && result.failure.reason._tag === "Unreachable") {
+      return { ...state, machine: claimed, configured: true }
+    }
+    const reason = result === null ? "its volume is too small for the archive" : result.failure.message`
+      }
+    ]
+  },
+  {
+    name: "unknown-outcome-taken-for-failure",
+    invariant: "I8",
+    // A pool machine that did not say that it is configured goes back for the next one.
+    patches: [
+      {
+        file: "src/testing/memory/MemoryMachines.ts",
+        find: "Ledger.isHeldBy(row, project) ? { ...discarded(row, now), lastError: reason } : null",
+        replace: `Ledger.isHeldBy(row, project) ? { ...row, status: "ready", lastError: reason } : null`
+      }
+    ]
+  },
+  {
+    name: "rate-limit-per-instance",
+    invariant: "I12",
+    patches: [
+      {
+        file: "src/testing/memory/MemoryProjects.ts",
+        find: "    const run = yield* runner(database)\n",
+        replace:
+          "    const run = yield* runner(database)\n    const ofThisInstance = new Map<string, ReadonlyArray<number>>()\n"
+      },
+      {
+        file: "src/testing/memory/MemoryProjects.ts",
+        find: "tables.accepted.get(limit.client)",
+        replace: "ofThisInstance.get(limit.client)"
+      },
+      {
+        file: "src/testing/memory/MemoryProjects.ts",
+        find: "tables.accepted.set(limit.client,",
+        replace: "ofThisInstance.set(limit.client,"
+      }
+    ]
+  },
+  {
+    name: "wake-restores-an-older-archive",
+    invariant: "I2",
+    patches: [
+      {
+        file: "src/testing/memory/MemoryProjects.ts",
+        find: `archive: tables.archivesOf(written.project.uid).find((row) => row.status === "current") ?? null`,
+        replace: `archive: tables.archivesOf(written.project.uid).find((row) => row.r2Checksum !== null) ?? null`
+      }
+    ]
+  },
+  {
+    name: "commit-of-a-wake-takes-any-machine",
+    invariant: "I1",
+    patches: [
+      {
+        file: wakes,
+        find: "  if (!holds(project, lease) || !(comesUp(project) || rehosts)) return null\n",
+        replace: ""
+      },
+      {
+        file: wakes,
+        find: `  if (row.status !== "provisioning" && row.status !== "assigned") return null\n`,
+        replace: ""
+      },
+      {
+        file: wakes,
+        find: "  if (row.generation !== project.generation && !(rehosts && project.machine === machine)) return null\n",
+        replace: ""
+      }
+    ]
+  }
+]

@@ -1,0 +1,90 @@
+import * as NodeServices from "@effect/platform-node/NodeServices"
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
+import * as Result from "effect/Result"
+import { openWorker, runIn } from "../../scripts/SimulationThread.ts"
+import { patched } from "../../scripts/mutants/Mutant.ts"
+import { mutants } from "../../scripts/mutants/Mutants.ts"
+import { patchedCopy } from "../../scripts/mutants/PatchedCopy.ts"
+import { recorded } from "../../scripts/mutants/Recorded.ts"
+import { invariants } from "../../src/testing/simulation/Journal.ts"
+import { explain } from "../../src/testing/simulation/Report.ts"
+
+/** A run is seconds of work; the machine may have little to give. */
+const timeout = 10 * 60_000
+const root = new URL("../../", import.meta.url)
+
+const runs = await Effect.runPromise(Effect.provide(recorded, NodeServices.layer))
+const caught = mutants.flatMap((mutant) => {
+  const run = runs[mutant.name]
+  return run === undefined ? [] : [[mutant.name, mutant.invariant, mutant, run] as const]
+})
+
+describe("mutants", () => {
+  it("have names of their own, and break every invariant among them", () => {
+    assert.strictEqual(new Set(mutants.map(({ name }) => name)).size, mutants.length)
+    assert.deepStrictEqual(
+      invariants.filter((invariant) => !mutants.some((mutant) => mutant.invariant === invariant)),
+      []
+    )
+    assert.deepStrictEqual(
+      Object.keys(runs).filter((name) => !mutants.some((mutant) => mutant.name === name)),
+      []
+    )
+  })
+
+  it("are refused where their patch fits nowhere, or twice", () => {
+    const patch = { file: "a.ts", find: "one", replace: "two" }
+    assert.deepStrictEqual(patched("no one here", patch), Result.succeed("no two here"))
+    for (const [source, occurrences] of [
+      ["nobody", 0],
+      ["one by one", 2]
+    ] as const) {
+      const refused = patched(source, patch)
+      assert(Result.isFailure(refused))
+      assert.strictEqual(refused.failure.occurrences, occurrences)
+    }
+  })
+
+  for (const { name, patches } of mutants) {
+    it.effect(`${name} fits the sources`, () =>
+      Effect.gen(function* () {
+        const fs = yield* FileSystem.FileSystem
+        for (const patch of patches) {
+          const source = yield* fs.readFileString(new URL(patch.file, root).pathname)
+          assert.notStrictEqual(yield* Effect.fromResult(patched(source, patch)), source)
+        }
+      }).pipe(Effect.provide(NodeServices.layer))
+    )
+  }
+})
+
+describe.concurrent("a mutant's recorded run", () => {
+  it.live.each(caught)(
+    "catches %s by %s",
+    ([, , mutant, run]) =>
+      Effect.gen(function* () {
+        const worker = yield* openWorker(yield* patchedCopy(mutant))
+        const { violation } = yield* runIn(worker, run)
+        assert.strictEqual(violation?.invariant, mutant.invariant, violation?.detail)
+      }).pipe(Effect.provide(NodeServices.layer)),
+    { timeout }
+  )
+})
+
+describe("without a mutant", () => {
+  const distinct = new Map(Object.values(runs).map((run) => [`${run.mode} ${run.seed} ${run.days}`, run]))
+  it.live(
+    `the recorded runs violate nothing (${distinct.size})`,
+    () =>
+      Effect.gen(function* () {
+        const worker = yield* openWorker(new URL("scripts/simulate.ts", root))
+        for (const run of distinct.values()) {
+          const result = yield* runIn(worker, run)
+          assert.isNull(result.violation, explain(result, "npm run simulate --"))
+        }
+      }).pipe(Effect.scoped),
+    { timeout: 2 * timeout }
+  )
+})
