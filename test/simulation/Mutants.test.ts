@@ -10,12 +10,16 @@ import { patchedCopy } from "../../scripts/mutants/PatchedCopy.ts"
 import { recorded } from "../../scripts/mutants/Recorded.ts"
 import { invariants } from "../../src/testing/simulation/Journal.ts"
 import { explain } from "../../src/testing/simulation/Report.ts"
+import { leftOut } from "../support/leftOut.ts"
 
 /** A run is seconds of work; the machine may have little to give. */
 const timeout = 10 * 60_000
 const root = new URL("../../", import.meta.url)
 
 const runs = await Effect.runPromise(Effect.provide(recorded, NodeServices.layer))
+/** `npm run test:full`: a run is seconds of work, and there are as many as mutants. */
+const full = process.env["VALET_TEST_FULL"] === "1"
+if (!full) leftOut("the mutants' recorded runs", "they are for npm run test:full")
 const caught = mutants.flatMap((mutant) => {
   const run = runs[mutant.name]
   return run === undefined ? [] : [[mutant.name, mutant.invariant, mutant, run] as const]
@@ -60,7 +64,7 @@ describe("mutants", () => {
   }
 })
 
-describe.concurrent("a mutant's recorded run", () => {
+describe.runIf(full)("a mutant's recorded run", { concurrent: true }, () => {
   it.live.each(caught)(
     "catches %s by %s",
     ([, , mutant, run]) =>
@@ -73,7 +77,7 @@ describe.concurrent("a mutant's recorded run", () => {
   )
 })
 
-describe("without a mutant", () => {
+describe.runIf(full)("without a mutant", () => {
   const distinct = new Map(Object.values(runs).map((run) => [`${run.mode} ${run.seed} ${run.days}`, run]))
   it.live(
     `the recorded runs violate nothing (${distinct.size})`,
