@@ -24,9 +24,17 @@ export const make = (world: World, fleet: Fleet) => {
       return fly.apply(op)
     }).pipe(Effect.ignore, Effect.ensuring(Effect.sync(() => void (world.byFault = false))))
 
-  const someMachine = Effect.map(fly.state, (state) =>
-    dice.pick(Object.values(state.machines).filter((machine) => machine.state !== "destroyed"))
-  )
+  /** Half of the time one with which something is done just now. */
+  const someMachine = Effect.map(fly.state, (state) => {
+    const all = Object.values(state.machines).filter((machine) => machine.state !== "destroyed")
+    if (dice.chance(0.5)) return dice.pick(all)
+    const { tables } = database
+    const busy = new Set<string | null>()
+    for (const row of tables.machines.values()) {
+      if (row.status === "discarded" || tables.ownerOf(row)?.operation !== "none") busy.add(row.machineId)
+    }
+    return dice.pick(all.filter((machine) => busy.has(machine.id))) ?? dice.pick(all)
+  })
 
   const pause = Effect.gen(function* () {
     const instance = dice.pick(fleet.live())

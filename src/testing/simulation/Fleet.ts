@@ -4,6 +4,7 @@ import * as Fiber from "effect/Fiber"
 import type { Alterations, Instance } from "./Instance.ts"
 import * as Instances from "./Instance.ts"
 import type { World } from "./World.ts"
+import { onWorldTime } from "./World.ts"
 
 const bootMs = 1_500
 
@@ -42,17 +43,28 @@ export const make = (world: World, alterations: Alterations) => {
       working.delete(fiber)
     })
 
-  const crash = Effect.gen(function* () {
+  const kill = (instance: Instance) =>
+    Effect.gen(function* () {
+      const slot = slots.indexOf(instance)
+      slots[slot] = null
+      journal.note(`${instance.name} is killed`)
+      journal.count("operation crashes")
+      yield* instance.kill
+      yield* Effect.sleep(dice.between(0, 60_000))
+      yield* boot(slot)
+    }).pipe(wholly)
+
+  const crash = Effect.suspend(() => {
     const instance = dice.pick(live())
-    if (instance === undefined) return
-    const slot = slots.indexOf(instance)
-    slots[slot] = null
-    journal.note(`${instance.name} is killed`)
-    journal.count("operation crashes")
-    yield* instance.kill
-    yield* Effect.sleep(dice.between(0, 60_000))
-    yield* boot(slot)
-  }).pipe(wholly)
+    return instance === undefined ? Effect.void : kill(instance)
+  })
+  // In a fiber of its own: the one that asks is the instance's, and dies with it.
+  world.crash = (name) => {
+    const instance = live().find((it) => it.name === name)
+    return instance === undefined
+      ? Effect.void
+      : Effect.asVoid(Effect.forkIn(onWorldTime(world)(kill(instance)), world.scope))
+  }
 
   /** New before old, one at a time. */
   const replaceAll = Effect.gen(function* () {

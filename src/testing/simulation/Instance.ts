@@ -68,6 +68,17 @@ export interface Gate {
 /** Of the database's answers so many take a moment; the others are there at once. Speed, for a loss of little. */
 const slowAnswers = 0.25
 
+/** Calls after which the world is another one, and none of a loop that found nothing to do. */
+const changing: ReadonlySet<string> = new Set(
+  (
+    "create beginWake commitActive failWake expireWake beginArchive startUpload commitArchive " +
+    "abortArchive beginRehost failRehost raiseGeneration beginDelete commitDelete recover renew " +
+    "insertPool insertFor claimNext recordVolume recordMachine markReady clearMachine discard " +
+    "recordGone markGone markArchiveGone createVolume createMachine deleteVolume deleteMachine startMachine " +
+    "configure archive-to-r2 unseal checksum delete"
+  ).split(" ")
+)
+
 const carrier = (world: World, name: string, gate: Gate): Carry => {
   const { dice, journal, time } = world
   const goesOn: Effect.Effect<void> = Effect.suspend(() => {
@@ -75,9 +86,26 @@ const carrier = (world: World, name: string, gate: Gate): Carry => {
     const left = gate.pausedUntil - time.clock.currentTimeMillisUnsafe()
     return left > 0 ? Effect.andThen(time.pause(left), goesOn) : Effect.void
   })
+  /** Before the call or behind it: what befalls the instance there. */
+  const befalls = (operation: string): Effect.Effect<void> => {
+    if (!changing.has(operation)) return Effect.void
+    if (dice.chance(world.rates.instanceCrash / 2)) {
+      journal.count("fault instance crash_at_call")
+      return Effect.andThen(world.crash(name), Effect.interrupt)
+    }
+    if (dice.chance(world.rates.instancePause / 2)) {
+      journal.count("fault instance pause_at_call")
+      const ms = Math.round(dice.magnitude(500, 90_000))
+      journal.note(`${name} stands still at ${operation} for ${ms} ms`)
+      gate.pausedUntil = time.clock.currentTimeMillisUnsafe() + ms
+      return goesOn
+    }
+    return Effect.void
+  }
   return (to, operation) => (request) =>
     Effect.suspend(() => {
       if (gate.dead) return Effect.interrupt
+      const hurt = changing.has(operation) && (world.rates.instanceCrash > 0 || world.rates.instancePause > 0)
       const [least, most] = latencies[to]
       const there = dice.between(least, most)
       const back = to === "database" && !dice.chance(slowAnswers) ? 0 : dice.between(least, most)
@@ -89,7 +117,8 @@ const carrier = (world: World, name: string, gate: Gate): Carry => {
       // The far end does not always notice that its caller is gone.
       const orphaned = dice.chance(world.rates.linkOrphaned)
       if (orphaned) journal.count("fault link orphaned")
-      const answered = orphaned ? Effect.flatMap(Effect.forkIn(arriving, world.scope), Fiber.join) : arriving
+      const sent = orphaned ? Effect.flatMap(Effect.forkIn(arriving, world.scope), Fiber.join) : arriving
+      const answered = hurt ? Effect.tap(Effect.andThen(befalls(operation), sent), () => befalls(operation)) : sent
       return Effect.flatMap(Effect.exit(answered), (exit) => {
         journal.note(`${name} ${to}.${operation} ${Exit.isSuccess(exit) ? "ok" : "failed"}`)
         if (back === 0 && !gate.dead && gate.pausedUntil === 0) return exit

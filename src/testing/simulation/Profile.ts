@@ -43,6 +43,9 @@ export interface Rates {
   readonly edgeSlowHop: number
   readonly edgeAnswerLost: number
   readonly linkOrphaned: number
+  /** Of the calls that change something: the instance dies, or stands still, before or behind it. */
+  readonly instanceCrash: number
+  readonly instancePause: number
 }
 
 /** Mean hours between two of each; 0: never. */
@@ -101,7 +104,9 @@ export const noRates: Rates = {
   r2Slow: 0,
   edgeSlowHop: 0,
   edgeAnswerLost: 0,
-  linkOrphaned: 0
+  linkOrphaned: 0,
+  instanceCrash: 0,
+  instancePause: 0
 }
 
 export const noCalamities: Calamities = {

@@ -60,6 +60,8 @@ export interface World {
   byFault: boolean
   /** Told of every change at Fly. */
   onFly: (state: FlyState) => Effect.Effect<void>
+  /** The instance of that name dies now. */
+  crash: (name: string) => Effect.Effect<void>
   onAction: (action: HostAction) => Effect.Effect<void>
 }
 
@@ -134,6 +136,7 @@ export const make = Effect.fnUntraced(function* (input: {
     r2: Context.get(context, MemoryR2.MemoryR2),
     database: Context.get(context, MemoryDatabase),
     rates: noRates,
+    crash: () => Effect.void,
     down: { database: 0, r2: 0 },
     byFault: false
   })
@@ -203,7 +206,7 @@ export const storeFault = (world: World) =>
     return kind === "slow"
       ? Effect.as(Effect.sleep(Math.round(dice.magnitude(100, 12_000))), "none")
       : Effect.succeed(kind)
-  })
+  }).pipe(onWorldTime(world))
 
 /** The rules of Fly's own faults for these rates. */
 export const flyFaults = (rates: Rates, dice: Dice) => {
