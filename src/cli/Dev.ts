@@ -31,7 +31,11 @@ Ctrl-C stops everything; what is in ${dataDir} stays.
 export const devCommand = Command.make(
   "dev",
   {
-    port: Flag.Int("port").pipe(Flag.withDescription("Of the edge; 0 takes a free one"), Flag.withDefault(8080)),
+    port: Flag.Int("port").pipe(
+      Flag.withSchema(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 65_535 }))),
+      Flag.withDescription("Of the edge; 0 takes a free one"),
+      Flag.withDefault(8080)
+    ),
     dataDir: Flag.String("data-dir").pipe(Flag.withDescription("Everything that it keeps"), Flag.withDefault(".valet")),
     instances: Flag.Int("instances").pipe(
       Flag.withSchema(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 16 }))),
@@ -50,7 +54,11 @@ export const devCommand = Command.make(
       Flag.withDescription("How often the sweep looks for idle projects (1h)"),
       Flag.withDefault(60 * 60_000)
     ),
-    poolSize: Flag.Int("pool-size").pipe(Flag.withDescription("Warm machines"), Flag.withDefault(2)),
+    poolSize: Flag.Int("pool-size").pipe(
+      Flag.withSchema(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 1_000 }))),
+      Flag.withDescription("Warm machines"),
+      Flag.withDefault(2)
+    ),
     marginScale: Flag.Finite("margin-scale").pipe(
       Flag.withSchema(Schema.Finite.check(Schema.isBetween({ minimum: 0.001, maximum: 1 }))),
       Flag.withDescription("Shortens safety margins and reconcilers' periods, for demonstrations"),

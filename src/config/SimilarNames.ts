@@ -23,8 +23,14 @@ const distance = (a: string, b: string): number => {
   return row[b.length] ?? 0
 }
 
-export const nearest = (name: string): string =>
-  known.toSorted((a, b) => distance(name, a) - distance(name, b))[0] ?? ""
+/** Longer than any name of ours: what follows changes nothing about which one is nearest. */
+const compared = 64
+
+export const nearest = (name: string): string => {
+  const start = name.slice(0, compared)
+  const [first] = known.map((one) => ({ one, far: distance(start, one) })).toSorted((a, b) => a.far - b.far)
+  return first?.one ?? ""
+}
 
 /** All names below a prefix: the provider knows an environment as a tree, split at underscores. */
 const namesBelow = (

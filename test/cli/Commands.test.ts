@@ -27,6 +27,8 @@ describe("the valet command", () => {
     [["projects", "sleep", "demo", "--to", "sleepy"], /dormant/],
     [["projects", "create", "--idle-timeout", "soon"], /90s/],
     [["projects", "show"], /id/i],
+    [["dev", "--port", "65536"], /65535/],
+    [["dev", "--pool-size=-1"], /1000/],
     [["orchestrator", "--data-dir", ""], /data-dir.*empty/],
     [["orchestrator", "--host", ""], /host.*empty/],
     [["orchestrator", "--domain", "example.com:80"], /without scheme, port and path/],

@@ -255,6 +255,14 @@ describe("configuration from the environment", () => {
     })
   )
 
+  it.effect("a name of any length is compared at once", () =>
+    Effect.gen(function* () {
+      const name = `VALET_FLY_REGON${"X".repeat(1_000_000)}`
+      const [line] = yield* warningsOf({ ...minimal, [name]: "ams" })
+      assert.match(line ?? "", /; did you mean [A-Z0-9_]+\?$/)
+    })
+  )
+
   it.effect("a source that fails is a problem of each variable, not a crash", () =>
     Effect.gen(function* () {
       const broken = ConfigProvider.make(() => Effect.fail(new ConfigProvider.SourceError({ message: "disk" })))

@@ -20,8 +20,8 @@ export interface Rules {
   readonly sent: string
 }
 
-/** Node's own, before there is a request: a status line and nothing else. */
-const parserStatuses = new Set([400, 408, 413, 417, 431])
+/** Node's own, before there is a request, and those of an upgrade that can't be framed: a status line, no more. */
+const parserStatuses = new Set([400, 408, 411, 413, 417, 431])
 
 export const isParsers = ({ body, status }: Answer): boolean => parserStatuses.has(status) && body === ""
 

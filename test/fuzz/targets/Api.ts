@@ -198,8 +198,8 @@ const open: Definition<Request>["open"] = Effect.gen(function* () {
 export const api = target({
   name: "api",
   about: "HTTP API on a whole plane in memory",
-  share: 14,
-  quick: 300,
+  share: 12,
+  quick: 100,
   arbitrary,
   open
 })

@@ -301,8 +301,8 @@ const archived = (folder: string, object: Buffer, acknowledged: number) =>
 export const machineProtocol = target({
   name: "machine-protocol",
   about: "calls of the machine protocol in any order, with restarts",
-  share: 5,
-  quick: 60,
+  share: 2,
+  quick: 30,
   arbitrary: fc.array(calls, { minLength: 1, maxLength: 14 }),
   weight: (calls) => calls.length,
   averageWeight: 6,

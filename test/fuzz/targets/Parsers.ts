@@ -62,8 +62,8 @@ export const targets = fc.array(pieces, { maxLength: 8 }).map((parts) => parts.j
 export const routing = pure({
   name: "routing",
   about: "targets and hosts of the router, addresses of the project server",
-  share: 8,
-  quick: 4_000,
+  share: 10,
+  quick: 1_000,
   arbitrary: fc.record({
     method: fc.constantFrom("GET", "OPTIONS", "HEAD", "POST"),
     target: fc.oneof(
@@ -88,8 +88,8 @@ export const routing = pure({
 export const smallParsers = pure({
   name: "small-parsers",
   about: "ids, durations, addresses, cursors",
-  share: 4,
-  quick: 4_000,
+  share: 6,
+  quick: 1_000,
   arbitrary: fc.oneof(
     hostile,
     ids,
@@ -131,8 +131,8 @@ const names = fc.oneof(
 export const replay = pure({
   name: "fly-replay",
   about: "fly-replay of the local edge, as a header and as JSON",
-  share: 5,
-  quick: 3_000,
+  share: 6,
+  quick: 600,
   arbitrary: fc.oneof(
     fc.array(field, { maxLength: 5 }).map((fields) => ({
       json: false,
@@ -223,7 +223,7 @@ export const signature = pure({
   name: "s3-signature",
   about: "request targets and signatures of the local S3 server",
   share: 5,
-  quick: 3_000,
+  quick: 600,
   arbitrary: fc.record({
     method: fc.constantFrom("GET", "PUT"),
     path: fc.oneof(
@@ -270,8 +270,8 @@ const chunk = fc.oneof(
 export const chunks = pure({
   name: "aws-chunked",
   about: "chunked uploads of the local S3 server, in any pieces",
-  share: 3,
-  quick: 600,
+  share: 4,
+  quick: 200,
   arbitrary: fc.record({
     signed: fc.boolean(),
     parts: fc.array(chunk, { maxLength: 6 }),
@@ -335,7 +335,7 @@ export const frames = pure({
   name: "documents",
   about: "requests of WebSockets as the project server reads them",
   share: 8,
-  quick: 4_000,
+  quick: 800,
   arbitrary: message,
   check: (text) => {
     const parsed = Frames.parse(text)

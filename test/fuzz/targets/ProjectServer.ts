@@ -29,7 +29,7 @@ export const projectServer = target({
   name: "project-server",
   about: "documents, export, import and health of the reference server",
   share: 8,
-  quick: 150,
+  quick: 80,
   arbitrary: request({
     paths: [
       "/documents/:id",

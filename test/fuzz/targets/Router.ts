@@ -57,8 +57,8 @@ const internalReplayed = (request: Request, answer: Answer): string | undefined 
 export const router = target({
   name: "router",
   about: "routing, waking, replays that came back",
-  share: 14,
-  quick: 300,
+  share: 12,
+  quick: 100,
   arbitrary: request({
     paths: [
       "/",

@@ -81,7 +81,7 @@ export const webSocketFrames = target({
   name: "ws-frames",
   about: "bytes on a WebSocket of the reference server",
   share: 6,
-  quick: 150,
+  quick: 100,
   arbitrary: fc.array(frameBytes(message), { minLength: 1, maxLength: 6 }),
   weight: (frames) => frames.length,
   averageWeight: 2.5,
@@ -156,7 +156,7 @@ export const webSocketMessages = target({
   name: "ws-messages",
   about: "documents' requests in frames, pipelined, in pieces",
   share: 10,
-  quick: 250,
+  quick: 150,
   arbitrary: fc.record({
     messages: fc.array(message, { minLength: 1, maxLength: 8 }),
     pieces: fc.integer({ min: 1, max: 3 })
