@@ -90,7 +90,9 @@ export class Projects extends Context.Service<
     /**
      * dormant (none, or creating/waking with an expired lease) → waking, generation + 1, and the claim. Refuses while
      * `nextAttemptAt` is ahead, unless `force`. Taking over discards every machine row of the project with an older
-     * generation that is not its machine.
+     * generation that is not its machine. Like all that ends an operation, it may miss a row that the former holder
+     * made or claimed at the same time: that one has an older generation, which no commit takes, and is discarded by
+     * `discardUnnamed` and `discardAbandoned` (an upload by the archives' `discardAbandoned`).
      */
     beginWake(input: {
       readonly projectId: ProjectId

@@ -34,7 +34,10 @@ const dice = (next: () => number) => {
     region: () => pick("ams", "ams", "ams", "fra")
   }
 }
-type Dice = ReturnType<typeof dice>
+export type Dice = ReturnType<typeof dice>
+
+/** The same throws for the same seed. */
+export const seededDice = (seed: number): Dice => dice(numbers(seed))
 
 /** What a project probably is by now: chapters mostly begin where the one before was meant to end. */
 type Guess = "absent" | "asleep" | "awake" | "deleted"
@@ -228,7 +231,7 @@ const weighted = <A extends { readonly weight: number }>(d: Dice, choices: Reado
 
 /** Begins with a project, because times are told from its creation. */
 export const history = (seed: number, length = 100): History => {
-  const d = dice(numbers(seed))
+  const d = seededDice(seed)
   const guesses: Array<Guess> = Array.from({ length: historyProjects }, () => "absent")
   const steps: Array<Step> = [{ op: "create", project: 0, claims: false, client: null, key: null }]
   while (steps.length < length) {

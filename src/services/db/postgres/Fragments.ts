@@ -58,7 +58,11 @@ export const fragments = (sql: SqlClient.SqlClient) => {
     absent_looks = CASE m.status WHEN 'discarded' THEN m.absent_looks ELSE 0 END,
     updated_at = CASE m.status WHEN 'discarded' THEN m.updated_at ELSE valet.now() END`
 
-  /** What operations made or claimed for the project, beside the machine that serves it. `condition` reads `after`. */
+  /**
+   * What operations made or claimed for the project, beside the machine that serves it, as far as the statement's
+   * snapshot shows it: what came while it waited for the project's row is left to the passes over the ledger.
+   * `condition` reads `after`.
+   */
   const besideDiscarded = (condition: Fragment = sql`true`) => sql`
     beside AS (
       UPDATE valet.machines m SET ${discards} FROM after
