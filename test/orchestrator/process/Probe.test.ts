@@ -58,6 +58,13 @@ it.live("asks for the path, once, and keeps no connection", () =>
   }).pipe(Effect.scoped)
 )
 
+it.live("a path that can't be sent is Unhealthy", () =>
+  Effect.gen(function* () {
+    const port = yield* listening(createHttpServer((_request, response) => response.end()))
+    assert.strictEqual((yield* probe(port, "/a b", long))._tag, "Unhealthy")
+  }).pipe(Effect.scoped)
+)
+
 it.live("nobody there is Closed", () =>
   Effect.gen(function* () {
     const port = yield* Effect.scoped(listening(createServer()))
