@@ -113,9 +113,15 @@ const keyOf = (row: MachineRow | ArchiveRow): string => ("r2Key" in row ? row.r2
 const run = Effect.fnUntraced(function* (model: Model, call: Call, hidden: ReadonlyArray<MachineRow | ArchiveRow>) {
   const copy = yield* copyModel(model)
   const { archives, machines } = copy.tables
-  for (const row of hidden) "r2Key" in row ? archives.delete(row.r2Key) : machines.delete(row.name)
+  for (const row of hidden) {
+    if ("r2Key" in row) archives.delete(row.r2Key)
+    else machines.delete(row.name)
+  }
   const result = yield* Effect.provide(perform(call.step, call.index, call.world.copy()), copy.stores)
-  for (const row of hidden) "r2Key" in row ? archives.set(row.r2Key, row) : machines.set(row.name, row)
+  for (const row of hidden) {
+    if ("r2Key" in row) archives.set(row.r2Key, row)
+    else machines.set(row.name, row)
+  }
   const now = yield* Effect.provide(Clock.currentTimeMillis, copy.stores)
   return { model: { ...copy, now }, result: told(copy)(result) }
 })

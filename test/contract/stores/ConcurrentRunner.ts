@@ -15,7 +15,7 @@ import type { Stores } from "./StoreHarness.ts"
 export interface Live {
   /** Clients take them in turns. */
   readonly instances: readonly [Context.Context<Stores>, ...ReadonlyArray<Context.Context<Stores>>]
-  /** Locks the projects' rows until as many calls as `open` returns wait for a lock. */
+  /** Runs the clients, while the projects' rows are locked until as many of them as `expected` says wait for a lock. */
   readonly gate: <E, R>(
     projects: ReadonlyArray<number>,
     expected: () => number,
