@@ -222,6 +222,8 @@ describe("pages", () => {
       assert.notInclude(policy, "unsafe")
       assert.notInclude(reply.text, Redacted.value(testConfig.secret))
       assert.notMatch(reply.text, /(?:src|href)="https?:/)
+      // Pages of projects by path have the same origin, and would find it there.
+      assert.notMatch(reply.text, /sessionStorage|localStorage|cookie|indexedDB/)
     })
   )
 

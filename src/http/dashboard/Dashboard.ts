@@ -1,6 +1,6 @@
 /**
- * The page at `/` of the bare host. It asks for the operator's bearer, keeps it for the tab (session storage, never an
- * address), and reads the same API as everybody.
+ * The page at `/` of the bare host. It asks for the operator's bearer, keeps it in memory alone (pages of projects by
+ * path have the same origin, and so its storage), and reads the same API as everybody.
  */
 import { page } from "./Html.ts"
 
@@ -49,11 +49,11 @@ const body = `
 
 const script = `
 const $ = (id) => document.getElementById(id)
-const key = "valet-bearer"
+let bearer = ""
 let timer, cursor = null
 const note = (text, bad) => { $("note").textContent = text; $("note").className = bad ? "bad" : "" }
 const call = async (path, options = {}) => {
-  const response = await fetch(path, { ...options, headers: { ...options.headers, authorization: "Bearer " + sessionStorage.getItem(key) }, cache: "no-store" })
+  const response = await fetch(path, { ...options, headers: { ...options.headers, authorization: "Bearer " + bearer }, cache: "no-store" })
   if (response.status === 401) { leave("That secret was not accepted."); throw new Error("401") }
   const body = response.status === 204 ? null : await response.json()
   if (!response.ok) throw new Error(body.detail ?? response.statusText)
@@ -114,13 +114,12 @@ const refresh = async () => {
 }
 const tick = () => refresh().catch((error) => { if (error.message !== "401") note(error.message, true) })
 const enter = () => { $("in").hidden = true; $("main").hidden = $("out").hidden = false; tick(); timer = setInterval(() => document.hidden || tick(), 5000) }
-const leave = (text) => { clearInterval(timer); sessionStorage.removeItem(key); $("in").hidden = false; $("main").hidden = $("out").hidden = true; note(text ?? "", text !== undefined) }
-$("in").onsubmit = (event) => { event.preventDefault(); sessionStorage.setItem(key, $("token").value); $("token").value = ""; enter() }
+const leave = (text) => { clearInterval(timer); bearer = ""; $("in").hidden = false; $("main").hidden = $("out").hidden = true; note(text ?? "", text !== undefined) }
+$("in").onsubmit = (event) => { event.preventDefault(); bearer = $("token").value; $("token").value = ""; enter() }
 $("out").onclick = () => leave()
 $("state").onchange = () => tick()
 $("filter").onsubmit = (event) => event.preventDefault()
 $("more").onclick = () => list(true).catch((error) => note(error.message, true))
-if (sessionStorage.getItem(key)) enter()
 `
 
 export const dashboard = page({ title: "Valet", style, script, body })
