@@ -9,6 +9,8 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
+import { Locks } from "../../../src/services/locks/Locks.ts"
+import { runLocks } from "../../contract/stores/ConcurrentLocks.ts"
 import { type Live, runConcurrent } from "../../contract/stores/ConcurrentRunner.ts"
 import { StoreTime, type Stores } from "../../contract/stores/StoreHarness.ts"
 import { layerStoreTime } from "../../support/StoreTime.ts"
@@ -21,7 +23,7 @@ import {
   waitingStores
 } from "../../support/TestDatabase.ts"
 
-class Second extends Context.Service<Second, Context.Context<Stores>>()("test/Second") {}
+class Second extends Context.Service<Second, Context.Context<Stores | Locks>>()("test/Second") {}
 
 const second = Layer.effect(
   Second,
@@ -69,10 +71,17 @@ describe("operations at the same time", () => {
           const outcome = yield* Effect.flatMap(live, (parts) => runConcurrent(seed, roundsEach, parts)).pipe(
             Effect.provide(postgres)
           )
-          yield* Effect.logInfo(outcome)
           assert.isNull(outcome.failure, outcome.failure ?? "")
         }
       }),
     600_000
+  )
+
+  it.live("one holder of a task lock at a time, and who is refused met one", () =>
+    Effect.gen(function* () {
+      const { query } = yield* TestDatabase
+      const instances = [yield* Locks, Context.get(yield* Second, Locks)] as const
+      yield* runLocks(1, 50, instances, query("SELECT 1"))
+    }).pipe(Effect.provide(postgres))
   )
 })
