@@ -1,14 +1,14 @@
 /** The instances of the plane: started, killed, started again, replaced one after the other. */
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Queue from "effect/Queue"
 import type { Alterations, Instance } from "./Instance.ts"
 import * as Instances from "./Instance.ts"
 import type { World } from "./World.ts"
-import { onWorldTime } from "./World.ts"
 
 const bootMs = 1_500
 
-export const make = (world: World, alterations: Alterations) => {
+export const make = Effect.fnUntraced(function* (world: World, alterations: Alterations) {
   const { dice, journal, profile } = world
   const slots: Array<Instance | null> = []
   let incarnations = 0
@@ -58,13 +58,18 @@ export const make = (world: World, alterations: Alterations) => {
     const instance = dice.pick(live())
     return instance === undefined ? Effect.void : kill(instance)
   })
-  // In a fiber of its own: the one that asks is the instance's, and dies with it.
-  world.crash = (name) => {
-    const instance = live().find((it) => it.name === name)
-    return instance === undefined
-      ? Effect.void
-      : Effect.asVoid(Effect.forkIn(onWorldTime(world)(kill(instance)), world.scope))
-  }
+  const doomed = yield* Queue.unbounded<Instance>()
+  world.crash = (name) =>
+    Effect.sync(() => {
+      const instance = live().find((it) => it.name === name)
+      if (instance === undefined) return
+      instance.gate.dead = true
+      Queue.offerUnsafe(doomed, instance)
+    })
+  /** Whoever asks for a crash is the instance itself: nothing of its fiber may go into the next one. */
+  const undertaker = Effect.forever(
+    Effect.flatMap(Queue.take(doomed), (instance) => Effect.forkIn(kill(instance), world.scope))
+  )
 
   /** New before old, one at a time. */
   const replaceAll = Effect.gen(function* () {
@@ -78,16 +83,15 @@ export const make = (world: World, alterations: Alterations) => {
     }
   }).pipe(wholly)
 
-  const startAll = (count: number) =>
-    Effect.forEach(
-      Array.from({ length: count }, (_, slot) => slot),
-      boot
-    )
+  const startAll = Effect.fnUntraced(function* (count: number) {
+    yield* Effect.forkIn(undertaker, world.scope)
+    for (let slot = 0; slot < count; slot++) yield* boot(slot)
+  })
 
   /** What was begun is done: every slot has an instance again. */
   const settled = Effect.suspend(() => Effect.forEach([...working], Fiber.await, { discard: true }))
 
   return { live, crash, replaceAll, startAll, settled }
-}
+})
 
-export type Fleet = ReturnType<typeof make>
+export type Fleet = Effect.Success<ReturnType<typeof make>>

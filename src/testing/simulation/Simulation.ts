@@ -83,7 +83,7 @@ const run = (
     const witness = new Witness(journal)
     const watch = Watch.make(world, witness)
     world.onAction = SelfSuspend.onAction(world)
-    const fleet = Fleet.make(world, options.alterations ?? {})
+    const fleet = yield* Fleet.make(world, options.alterations ?? {})
     const edge = Edge.make(world, fleet.live)
     yield* fleet.startAll(plan.instances)
 
