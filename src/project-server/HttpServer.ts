@@ -143,7 +143,8 @@ export class HttpServer extends Context.Service<HttpServer, { readonly port: num
 
       const onUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => {
         socket.on("error", () => socket.destroy())
-        const say = (answer: Answer.Answer) => socket.end(Answer.rawText(answer))
+        // Nobody reads what follows a refused upgrade, so nobody would see its sender go: the answer is the end.
+        const say = (answer: Answer.Answer) => socket.end(Answer.rawText(answer), () => socket.destroy())
         const address = addressOf(request.url, request.headers.host, serving.projectId())
         if (address === undefined || request.url?.startsWith("/internal/") === true) return say(Answer.notFound)
         if (!isOurs(address) || !gate.isOpen()) return say(bounce())

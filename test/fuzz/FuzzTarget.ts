@@ -80,7 +80,7 @@ const closed = (most: number): Effect.Effect<void, Violation> =>
   Effect.suspend(() => (openSockets() > most ? Effect.fail("open" as const) : Effect.void)).pipe(
     Effect.tapError(() => turn),
     Effect.retry({ times: 20 }),
-    Effect.retry(Schedule.max([Schedule.spaced("5 millis"), Schedule.recurs(400)])),
+    Effect.retry(Schedule.max([Schedule.spaced("5 millis"), Schedule.recurs(200)])),
     Effect.mapError(() => new Violation({ detail: "the server keeps the connection of a client that has gone" }))
   )
 

@@ -38,14 +38,14 @@ const errorProblem = (answer: Answer, rules: Rules): string | undefined => {
   const { body, status } = answer
   const type = headerOf(answer, "content-type") ?? ""
   if (body === "") return status < 500 || rules.sent.startsWith("HEAD ") ? undefined : `${status} without a body`
-  const isWaitingPage = status === 503 && type.startsWith("text/html")
+  const isPage = type.startsWith("text/html") && rules.sent.includes("text/html")
   const problem = record(body)
   if (status >= 500) {
     if (status === 503 && headerOf(answer, "retry-after") === undefined) return "503 without Retry-After"
     const code = String(problem?.["code"])
-    if (!isWaitingPage && rules.codes[status]?.includes(code) !== true) return `${status} ${code}`
+    if (!isPage && rules.codes[status]?.includes(code) !== true) return `${status} ${code}`
   }
-  if (isWaitingPage) return undefined
+  if (isPage) return undefined
   if (!type.startsWith("application/problem+json")) return `${status} as ${type}`
   if (typeof problem?.["code"] !== "string" || typeof problem["detail"] !== "string" || problem["status"] !== status) {
     return `${status} is no problem`

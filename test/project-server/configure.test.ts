@@ -1,4 +1,5 @@
 import * as Fs from "node:fs"
+import * as Net from "node:net"
 import { assert, describe, it } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -79,7 +80,7 @@ describe("configure", () => {
     })
   )
 
-  it.live.each([
+  it.live.each<readonly [string, string]>([
     ["router_app", "router\r\nx-injected: 1"],
     ["router_app", "\u{1f4a9}"],
     ["project_id", 'demo"'],
@@ -294,6 +295,27 @@ describe("who may ask what", () => {
       assert.include(upgrade.message, "307")
       const ours = yield* connect(server.port, "/projects/demo/ws", { host: "any.example.com" })
       assert.strictEqual((yield* ours.ask({ id: 1, op: "get", key: "k" }))["ok"], true)
+    })
+  )
+
+  it.live("keeps no connection of a refused upgrade, whatever came behind the request", () =>
+    Effect.gen(function* () {
+      const { config } = yield* setup
+      const server = yield* startConfigured(config)
+      const socket = yield* Effect.acquireRelease(
+        Effect.sync(() => Net.connect({ port: server.port, host: "127.0.0.1" })),
+        (socket) => Effect.sync(() => socket.destroy())
+      )
+      const request =
+        "POST /nothing HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 4000000\r\n\r\n"
+      // As long as the server has the connection open, the rest of this stays unsent.
+      yield* Effect.callback<void>((resume) => {
+        socket
+          .on("error", () => {})
+          .on("close", () => resume(Effect.void))
+          .resume()
+        socket.write(request + "x".repeat(4_000_000))
+      })
     })
   )
 

@@ -60,11 +60,15 @@ const decodeOnce = (path: string): string =>
 /** Nobody encodes a path more often than this in good faith. */
 const maxDecodings = 4
 
+/** Up to where some server ends a name: a path parameter, a query or fragment once decoded, a C string. */
+// oxlint-disable-next-line no-control-regex -- control characters are what is cut
+const nameOf = (segment: string): string => segment.replace(/[;?#\0][^]*$/, "").replace(/[\0-\x20]/g, "")
+
 const segmentsOf = (path: string): ReadonlyArray<string> =>
   path
     .replaceAll("\\", "/")
     .split("/")
-    .map((segment) => (segment.split(";")[0] ?? "").trim().toLowerCase())
+    .map((segment) => nameOf(segment).trim().toLowerCase())
     .filter((segment) => segment !== "")
 
 const resolveDots = (segments: ReadonlyArray<string>): ReadonlyArray<string> => {

@@ -237,6 +237,26 @@ const queries = fc.oneof(
   }
 )
 
+interface Switching {
+  readonly headers: ReadonlyArray<Header>
+  /** Bytes behind the request, which nobody may ever read. */
+  readonly behind: number
+}
+
+const switching: fc.Arbitrary<Switching> = fc.oneof(
+  { weight: 20, arbitrary: fc.constant({ headers: [], behind: 0 }) },
+  {
+    weight: 1,
+    arbitrary: fc.tuple(fc.constantFrom("websocket", "h2c"), fc.constantFrom(0, 10, 100_000)).map(([to, behind]) => ({
+      headers: [
+        ["connection", "upgrade"],
+        ["upgrade", to]
+      ] as const,
+      behind
+    }))
+  }
+)
+
 const targetOf = (parts: Parts): fc.Arbitrary<string> => {
   const path = fc.tuple(fc.constantFrom(...parts.paths), parts.ids).map(([path, id]) => path.replaceAll(":id", id))
   const changed = fc.oneof(
@@ -275,20 +295,22 @@ export const request = (parts: Parts): fc.Arbitrary<Request> => {
       host: hosts,
       own: fc.tuple(...own),
       others,
+      switching,
       body: fc.oneof({ weight: 1, arbitrary: fc.constant("") }, { weight: 2, arbitrary: parts.bodies }),
       json: fc.boolean(),
       framing: fc.constantFrom("length", "length", "length", "length", "length", "chunked", "none", "both", "lies")
     })
-    .map(({ body, framing, host, json, method, others, own, target }) => ({
+    .map(({ body, framing, host, json, method, others, own, switching, target }) => ({
       method,
       target,
-      body,
+      body: body + " ".repeat(switching.behind),
       framing: body === "" && framing === "length" ? "none" : framing,
       headers: [
         ...host,
         ...own.filter((header) => header !== undefined),
         ...(json && body !== "" ? [["content-type", "application/json"] as const] : []),
-        ...others
+        ...others,
+        ...switching.headers
       ]
     }))
 }

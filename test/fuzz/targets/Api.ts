@@ -198,7 +198,7 @@ const open: Definition<Request>["open"] = Effect.gen(function* () {
 export const api = target({
   name: "api",
   about: "HTTP API on a whole plane in memory",
-  share: 12,
+  share: 10,
   quick: 100,
   arbitrary,
   open

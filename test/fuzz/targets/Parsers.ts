@@ -62,7 +62,7 @@ export const targets = fc.array(pieces, { maxLength: 8 }).map((parts) => parts.j
 export const routing = pure({
   name: "routing",
   about: "targets and hosts of the router, addresses of the project server",
-  share: 10,
+  share: 14,
   quick: 1_000,
   arbitrary: fc.record({
     method: fc.constantFrom("GET", "OPTIONS", "HEAD", "POST"),
@@ -334,7 +334,7 @@ export const message = broken(
 export const frames = pure({
   name: "documents",
   about: "requests of WebSockets as the project server reads them",
-  share: 8,
+  share: 10,
   quick: 800,
   arbitrary: message,
   check: (text) => {

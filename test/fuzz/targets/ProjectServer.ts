@@ -28,7 +28,7 @@ const toldOfTheMachine = (request: Request, answer: Answer): string | undefined 
 export const projectServer = target({
   name: "project-server",
   about: "documents, export, import and health of the reference server",
-  share: 8,
+  share: 6,
   quick: 80,
   arbitrary: request({
     paths: [

@@ -57,7 +57,7 @@ const internalReplayed = (request: Request, answer: Answer): string | undefined 
 export const router = target({
   name: "router",
   about: "routing, waking, replays that came back",
-  share: 12,
+  share: 10,
   quick: 100,
   arbitrary: request({
     paths: [
