@@ -34,6 +34,9 @@ const record = (text: string): Readonly<Record<string, unknown>> | undefined => 
   }
 }
 
+/** What `ws` says of a handshake that is none. */
+const ofHandshake = /^(?:Missing or i|I)nvalid [\w- ]+ (?:header|method)$/
+
 const errorProblem = (answer: Answer, rules: Rules): string | undefined => {
   const { body, status } = answer
   const type = headerOf(answer, "content-type") ?? ""
@@ -45,7 +48,7 @@ const errorProblem = (answer: Answer, rules: Rules): string | undefined => {
     const code = String(problem?.["code"])
     if (!isPage && rules.codes[status]?.includes(code) !== true) return `${status} ${code}`
   }
-  if (isPage) return undefined
+  if (isPage || (status < 500 && ofHandshake.test(body))) return undefined
   if (!type.startsWith("application/problem+json")) return `${status} as ${type}`
   if (typeof problem?.["code"] !== "string" || typeof problem["detail"] !== "string" || problem["status"] !== status) {
     return `${status} is no problem`
