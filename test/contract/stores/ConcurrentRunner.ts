@@ -46,13 +46,16 @@ const report = (seed: number, number: number, played: Round, calls: ReadonlyArra
     ...why.map((line) => `  ${line}`)
   ].join("\n")
 
+/** So few that inserts at the same time meet the limit. */
+const maxMachines = 12
+
 /** The server refused it or gave up: it did not happen. */
 const isRefused = (error: StoreError): boolean => error.reason === "Contention" || error.reason === "Unavailable"
 
 export const runConcurrent = Effect.fnUntraced(function* (seed: number, rounds: number, live: Live) {
   const d = seededDice(seed)
   const [one] = live.instances
-  const world = new World()
+  const world = new World(maxMachines)
   let models: ReadonlyArray<Model> = [yield* Effect.scoped(emptyModel)]
   let start: number | null = null
   let made = 0

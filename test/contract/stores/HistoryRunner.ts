@@ -31,7 +31,6 @@ export const historyProjects = 5
 
 const image = "registry.fly.io/app:v1"
 const leaseMs = 2 * minute
-const maxMachines = 60
 const many = 1000
 const together = { concurrency: 16 } as const
 const windows = [
@@ -96,9 +95,14 @@ export class World {
   readonly newest = new Map<number, MachineName>()
   /** The rows before the step: what a step names of them, it names by these. */
   seen: Seen = { projects: [], machines: [], archives: [] }
+  readonly maxMachines: number
+
+  constructor(maxMachines = 60) {
+    this.maxMachines = maxMachines
+  }
 
   copy(): World {
-    const copy = new World()
+    const copy = new World(this.maxMachines)
     copy.add(this, new World())
     copy.seen = this.seen
     return copy
@@ -296,17 +300,17 @@ export const perform = (step: Step, index: number, world: World): Effect.Effect<
           detail: { index, found: false }
         })
       case "insertPool":
-        return yield* machines.insertPool(newMachine(step.region), maxMachines)
+        return yield* machines.insertPool(newMachine(step.region), world.maxMachines)
       case "addReady": {
         const machine = newMachine(step.region)
-        if (!(yield* machines.insertPool(machine, maxMachines))) return "full"
+        if (!(yield* machines.insertPool(machine, world.maxMachines))) return "full"
         yield* machines.recordVolume(machine.name, { ...volumeOf(machine.name), region: step.region })
         yield* machines.recordMachine(machine.name, machineOf(machine.name))
         return yield* machines.markReady(machine.name)
       }
       case "insertFor": {
         const machine = newMachine("ams")
-        const inserted = yield* machines.insertFor(world.lease(step.project, step.lease), machine, maxMachines)
+        const inserted = yield* machines.insertFor(world.lease(step.project, step.lease), machine, world.maxMachines)
         if (inserted !== "inserted") return inserted
         world.newest.set(step.project, machine.name)
         if (!step.recorded) return inserted
