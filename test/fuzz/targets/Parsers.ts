@@ -246,7 +246,8 @@ export const signature = pure({
     )
   }),
   check: ({ headers, method, path, query }) => {
-    const parsed = S3Target.parse(path + query)
+    // Bytes never make half a surrogate.
+    const parsed = S3Target.parse((path + query).toWellFormed())
     if (!S3Target.isTarget(parsed)) return undefined
     if (parsed.key?.includes("\0") === true) return "a key with NUL"
     const verified = Signature.verify({ method, target: parsed, headers, now }, credentials)
