@@ -29,8 +29,6 @@ export interface Outcome {
   readonly calls: number
   /** Calls that did not happen, for contention. */
   readonly refused: number
-  /** The most states at once that explained everything so far. */
-  readonly widest: number
   readonly failure: string | null
 }
 
@@ -59,7 +57,7 @@ export const runConcurrent = Effect.fnUntraced(function* (seed: number, rounds: 
   let models: ReadonlyArray<Model> = [yield* Effect.scoped(emptyModel)]
   let start: number | null = null
   let made = 0
-  const total = { rounds: 0, calls: 0, refused: 0, widest: 1 }
+  const total = { rounds: 0, calls: 0, refused: 0 }
 
   while (total.rounds < rounds) {
     const played = total.rounds === 0 ? firstRound : round(d, world)
@@ -113,7 +111,6 @@ export const runConcurrent = Effect.fnUntraced(function* (seed: number, rounds: 
     total.rounds += 1
     total.calls += observed.length
     total.refused += observed.filter(({ outcome }) => outcome === null).length
-    total.widest = Math.max(total.widest, models.length)
     if (models.length === 0) {
       return { ...total, failure: report(seed, total.rounds, played, observed, explained.refuted) } satisfies Outcome
     }

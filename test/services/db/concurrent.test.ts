@@ -72,6 +72,7 @@ describe("operations at the same time", () => {
             Effect.provide(postgres)
           )
           assert.isNull(outcome.failure, outcome.failure ?? "")
+          assert.isBelow(outcome.refused, outcome.calls, "contention left nothing to explain")
         }
       }),
     600_000
