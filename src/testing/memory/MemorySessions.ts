@@ -10,10 +10,11 @@ interface Held {
 
 export class MemorySessions {
   readonly #held = new Map<TaskLock, Held>()
+  readonly #ended = new Set<string>()
 
   /** Null: the key is held, be it by this instance. */
   tryAcquire(key: TaskLock, instance: string): Held | null {
-    if (this.#held.has(key)) return null
+    if (this.#held.has(key) || this.#ended.has(instance)) return null
     const held: Held = { instance, lost: Deferred.makeUnsafe() }
     this.#held.set(key, held)
     return held
@@ -26,6 +27,14 @@ export class MemorySessions {
   /** The keys that an instance holds now. */
   heldBy(instance: string): ReadonlyArray<TaskLock> {
     return [...this.#held].filter(([, held]) => held.instance === instance).map(([key]) => key)
+  }
+
+  /** The instance is gone for good: what it had asked for on its way out is not granted any more. */
+  end(instance: string): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      this.#ended.add(instance)
+      return this.kill(instance)
+    })
   }
 
   /** The instance's session dies: its locks are free at once, and its tasks are told. */

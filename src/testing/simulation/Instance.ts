@@ -216,7 +216,7 @@ export const start = Effect.fnUntraced(function* (
   const kill = Effect.suspend(() => {
     gate.dead = true
     return Effect.andThen(
-      database.sessions.kill(name),
+      database.sessions.end(name),
       Scope.close(scope, Exit.void).pipe(Effect.ignoreCause, Effect.forkIn(world.scope))
     )
   }).pipe(Effect.asVoid)
