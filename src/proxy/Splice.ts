@@ -7,8 +7,14 @@ const reset = (socket: Socket) => {
   if (!socket.destroyed) socket.resetAndDestroy()
 }
 
+/**
+ * Once one side has ended its half, the other's may be silent for so long. A peer that vanished answers nothing, and
+ * while the end that was sent to it waits to be acknowledged, the system does not ask whether it is there.
+ */
+const halfOpenMs = 30_000
+
 /** Ends when both are closed; interruption destroys both. Neither's errors escape. */
-export const splice = (left: Socket, right: Socket): Effect.Effect<void> =>
+export const splice = (left: Socket, right: Socket, silentMs = halfOpenMs): Effect.Effect<void> =>
   Effect.callback((resume) => {
     const destroy = () => {
       left.destroy()
@@ -21,6 +27,7 @@ export const splice = (left: Socket, right: Socket): Effect.Effect<void> =>
       open += 1
       from.setTimeout(0)
       from.setNoDelay(true)
+      from.once("end", () => to.setTimeout(silentMs, destroy))
       from.once("close", (broken) => {
         // A clean end was passed on by the pipe, and what `to` has still to send it sends first.
         if (broken) reset(to)
