@@ -287,6 +287,14 @@ export const projectServer = {
   flyMachine: Variable.text.optional("FLY_MACHINE_ID", "Set by Fly.")
 }
 
+/** Set by the orchestrator for the servers that it starts, not read by Valet. */
+const orchestrated = {
+  keepAwakeUrl: elsewhere("VALET_KEEP_AWAKE_URL", null, "Where a server says that it is busy."),
+  keepAwakeToken: elsewhere("VALET_KEEP_AWAKE_TOKEN", null, "Its bearer there."),
+  orchestrator: elsewhere("VALET_ORCHESTRATOR", null, "By which an orchestrator finds what it left running."),
+  server: elsewhere("VALET_SERVER", null, "By which it finds the processes of one server.")
+}
+
 export interface Group {
   readonly title: string
   readonly variables: ReadonlyArray<Variable.Documented>
@@ -313,5 +321,6 @@ export const groups: ReadonlyArray<Group> = [
   {
     title: "Project server",
     variables: Object.values(projectServer).filter(({ name }) => name !== fly.idleSuspend.name)
-  }
+  },
+  { title: "Set by the orchestrator for its servers", variables: Object.values(orchestrated) }
 ]

@@ -21,9 +21,13 @@ const Command = Schema.Array(Schema.String.check(noNul)).check(
 )
 
 /** What the orchestrator sets itself. */
-const isOurs = (name: string) =>
-  ["PORT", "PROJECT_ID", "DATA_DIR", "DATABASE_PATH", "VALET_ORCHESTRATOR", "VALET_SERVER"].includes(name) ||
-  name.startsWith("VALET_KEEP_AWAKE")
+const ours = new Set(
+  (
+    "PORT PROJECT_ID DATA_DIR DATABASE_PATH " +
+    "VALET_KEEP_AWAKE_URL VALET_KEEP_AWAKE_TOKEN VALET_ORCHESTRATOR VALET_SERVER"
+  ).split(" ")
+)
+const isOurs = (name: string) => ours.has(name)
 
 const isVariable = (name: string) => /^[A-Za-z_][A-Za-z0-9_]*$/.test(name)
 

@@ -41,7 +41,7 @@ it.each([
     "DATA_DIR",
     "DATABASE_PATH",
     "VALET_ORCHESTRATOR",
-    "VALET_KEEP_AWAKE",
+    "VALET_KEEP_AWAKE_URL",
     "VALET_KEEP_AWAKE_URL"
   ].map((name) => ({ value: { env: { [name]: "x" } }, problems: [`env.${name} is set by the orchestrator`] })),
   ...[-1, "x", "5 parsecs", true, null].map((idle_timeout) => ({
