@@ -99,8 +99,9 @@ export const archiving: ReadonlyArray<Mutant> = [
         find: `    state: "active",
     generation: project.generation + 1,
     dataUnavailable: project.dataUnavailable || input.dataUnavailable`,
-        replace: `    state: input.dataUnavailable ? "dormant" : "active",
-    machine: input.dataUnavailable ? null : project.machine,
+        replace: `    ...(input.dataUnavailable && archives.some((row) => row.status === "current")
+      ? { state: "dormant", machine: null }
+      : { state: "active" }),
     generation: project.generation + 1`
       }
     ]
