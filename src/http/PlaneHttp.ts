@@ -15,7 +15,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
-import type * as SecureRandom from "effect/crypto/SecureRandom"
+import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
 import * as HttpApiScalar from "effect/http-api/HttpApiScalar"
 import * as HttpRouter from "effect/http/HttpRouter"
@@ -27,8 +27,8 @@ import { Api } from "../contract/Api.ts"
 import type { LoopStatus } from "../programs/background/LoopStatus.ts"
 import type { Lifecycle } from "../programs/lifecycle/Lifecycle.ts"
 import type { Machines } from "../services/db/Machines.ts"
-import type { Plane } from "../services/db/Plane.ts"
-import type { Projects } from "../services/db/Projects.ts"
+import { Plane } from "../services/db/Plane.ts"
+import { Projects } from "../services/db/Projects.ts"
 import type { Keys } from "../services/Keys.ts"
 import { problem, toResponse, withHeaders } from "./Answer.ts"
 import { layerCommon, layerOperatorOnly, layerOwnerOrOperator } from "./api/Authorize.ts"
@@ -128,9 +128,12 @@ export const routerRequest = (request: HttpServerRequest.HttpServerRequest): Rou
   rawHeaders: rawHeaders(request)
 })
 
+type RequestServices = Projects | Plane | SecureRandom.SecureRandom
+
 const make = Effect.fnUntraced(function* (pages: typeof plane) {
   const router = yield* Router
-  const services = yield* Effect.context<Projects | Plane | SecureRandom.SecureRandom>()
+  // Of the builder's context these alone: a request's own services must not be those of another one.
+  const services = Context.pick(Projects, Plane, SecureRandom.SecureRandom)(yield* Effect.context<RequestServices>())
   const released = yield* Deferred.make<void>()
   const breaker = yield* Breaker.make
   const routes = yield* HttpRouter.toHttpEffect(Layer.provide(pages, HttpServer.layerServices))
