@@ -3,6 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Result from "effect/Result"
+import * as Semaphore from "effect/Semaphore"
 import { openWorker, runIn } from "../../scripts/SimulationThread.ts"
 import { patched } from "../../scripts/mutants/Mutant.ts"
 import { mutants } from "../../scripts/mutants/Mutants.ts"
@@ -14,6 +15,8 @@ import { leftOut } from "../support/leftOut.ts"
 
 /** A run is seconds of work; the machine may have little to give. */
 const timeout = 10 * 60_000
+/** Threads at once, beside the other tests. */
+const threads = Semaphore.makeUnsafe(2)
 const root = new URL("../../", import.meta.url)
 
 const runs = await Effect.runPromise(Effect.provide(recorded, NodeServices.layer))
@@ -72,7 +75,7 @@ describe.runIf(full)("a mutant's recorded run", { concurrent: true }, () => {
         const worker = yield* openWorker(yield* patchedCopy(mutant))
         const { violation } = yield* runIn(worker, run)
         assert.strictEqual(violation?.invariant, mutant.invariant, violation?.detail)
-      }).pipe(Effect.provide(NodeServices.layer)),
+      }).pipe(Effect.scoped, threads.withPermits(1), Effect.provide(NodeServices.layer)),
     { timeout }
   )
 })
