@@ -27,6 +27,7 @@ const limits: Listener.ListenerLimits = {
   headersTimeoutMs: 60_000,
   keepAliveTimeoutMs: 75_000,
   maxConnections: 100_000,
+  maxPipelined: 256,
   tcpKeepAliveMs: 30_000
 }
 

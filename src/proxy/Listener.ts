@@ -44,6 +44,8 @@ export interface ListenerLimits {
   readonly keepAliveTimeoutMs: number
   /** Open at a time; more are closed at once. */
   readonly maxConnections: number
+  /** Requests of one connection that are not answered yet; it is closed at the next one. */
+  readonly maxPipelined: number
   /** Of silence, until the system asks whether the peer is still there. */
   readonly tcpKeepAliveMs: number
 }
@@ -121,23 +123,26 @@ export const listen = (options: ListenerOptions): Effect.Effect<Listener, Listen
     )
     const fibers = yield* FiberSet.make<void>()
     const run = yield* FiberSet.runtime(fibers)()
-    const count = (socket: Socket, by: number) =>
-      Effect.sync(() => {
-        const running = (active.get(socket) ?? 0) + by
-        if (running <= 0) active.delete(socket)
-        else if (sockets.has(socket)) active.set(socket, running)
-      })
+    const count = (socket: Socket, by: number) => {
+      const running = (active.get(socket) ?? 0) + by
+      if (running <= 0) active.delete(socket)
+      else if (sockets.has(socket)) active.set(socket, running)
+    }
     const start = (incoming: Incoming) => {
       const { socket } = incoming
+      // Here, so that the next one of the same read sees it.
+      count(socket, 1)
       return run(
-        Effect.andThen(count(socket, 1), handle(incoming)).pipe(
+        handle(incoming).pipe(
           Effect.tapDefect((defect) => Effect.logError("request failed", defect)),
           Effect.onExit((exit) => (exit._tag === "Success" ? Effect.void : Effect.sync(() => socket.destroy()))),
-          Effect.ensuring(count(socket, -1))
+          Effect.ensuring(Effect.sync(() => count(socket, -1)))
         )
       )
     }
+    const maxPipelined = limits?.maxPipelined ?? Number.POSITIVE_INFINITY
     const requested = (expectsContinue: boolean) => (request: http.IncomingMessage, response: http.ServerResponse) => {
+      if ((active.get(request.socket) ?? 0) >= maxPipelined) return void request.socket.destroy()
       response.on("error", () => {})
       const takeOver = () => Buffer.alloc(0)
       const fiber = start({ request, socket: request.socket, response, expectsContinue, takeOver })
