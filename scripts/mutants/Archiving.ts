@@ -108,7 +108,7 @@ export const archiving: ReadonlyArray<Mutant> = [
   },
   {
     name: "seal-does-not-seal",
-    invariant: "I2",
+    invariant: "I4",
     patches: [{ file: server, find: "  volume.sealedBy = generation\n", replace: "" }]
   },
   {
