@@ -2,6 +2,7 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
+import * as Schedule from "effect/Schedule"
 import { FlyWorld } from "./FlyWorld.ts"
 import type { LocalTarget } from "./LocalMachines.ts"
 import { LocalMachines } from "./LocalMachines.ts"
@@ -14,6 +15,7 @@ import { awaitAccepting } from "../../process/Ports.ts"
 import { ProcessHost } from "./process/ProcessHost.ts"
 
 const publicPorts = [80, 443]
+const lookAgainMs = 250
 
 /** Of the service that a request on a public port would match. */
 const autostarts = (machine: Machine): boolean =>
@@ -67,6 +69,17 @@ export const layer = (options: { readonly autostartWithinMs: number }) =>
         return machine === undefined ? null : targetOf(state, machine, yield* world.now)
       })
 
+      /** On the port that it has by then: one that crashed meanwhile is started again on another. */
+      const awaitUp = (id: string, withinMs: number) =>
+        Effect.gen(function* () {
+          const port = (yield* find(id))?.port ?? null
+          return port === null ? "gone" : (yield* awaitAccepting(port, lookAgainMs)) ? "up" : "starting"
+        }).pipe(
+          Effect.repeat({ while: (it) => it === "starting", schedule: Schedule.spaced("20 millis") }),
+          Effect.map((it) => it === "up"),
+          Effect.timeoutOrElse({ duration: withinMs, orElse: () => Effect.succeed(false) })
+        )
+
       const start = Effect.fnUntraced(function* (id: string) {
         const withinMs = options.autostartWithinMs
         const machine = yield* world.awaitAnswer(settled(id), withinMs)
@@ -74,8 +87,7 @@ export const layer = (options: { readonly autostartWithinMs: number }) =>
         if (machine.state !== "started") yield* world.apply(startByProxy(machine.app, id))
         const up = yield* world.awaitAnswer(settled(id), withinMs)
         if (up === null || up === "gone" || up.state !== "started") return false
-        const port = (yield* find(id))?.port ?? null
-        return port !== null && (yield* awaitAccepting(port, withinMs))
+        return yield* awaitUp(id, withinMs)
       })
 
       return LocalMachines.of({
