@@ -62,6 +62,23 @@ const followed = Effect.fnUntraced(function* (row: MachineRow) {
   return { ...row, volumeId, privateIp: privateIp ?? row.privateIp }
 })
 
+/**
+ * A create for this row that was given up without an answer may have come true late, once the volume was free: the row
+ * knows another machine, or none, and this one holds the volume. It goes as the old one does. False: it is still there.
+ */
+const lateOneGone = Effect.fnUntraced(function* (old: MachineRow) {
+  if (old.volumeId === null) return true
+  const fly = yield* Fly
+  const { attachedMachineId: machineId } = yield* fly.getVolume(old.volumeId)
+  if (machineId === null || machineId === old.machineId) return true
+  const machine = yield* fly
+    .getMachine(machineId)
+    .pipe(Effect.catchReason("FlyError", "NotFound", () => Effect.succeed(null)))
+  if (machine === null || machine.name !== old.name) return true
+  yield* Effect.logWarning("a machine that was given up came late and holds the volume: it is deleted", { machineId })
+  return yield* destroyed({ ...old, machineId, privateIp: machine.privateIp })
+})
+
 /** A fork or a snapshot needs nothing of the old machine; a rehost in place first has it gone for certain. */
 const clear = Effect.fnUntraced(function* (before: State) {
   if (before.source !== null) return before
@@ -77,7 +94,7 @@ const clear = Effect.fnUntraced(function* (before: State) {
     return yield* new FlyError({ operation: "rehost", reason: new Transient({ detail }) })
   }
   if (old.machineId === null) return { ...state, next: old }
-  if (!(yield* destroyed(old))) {
+  if (!(yield* lateOneGone(old)) || !(yield* destroyed(old))) {
     const detail = `machine ${old.machineId} is not confirmed gone: two machines must not serve one project`
     return yield* new FlyError({ operation: "rehost", reason: new Transient({ detail }) })
   }
