@@ -7,7 +7,7 @@ import * as TestClock from "effect/testing/TestClock"
 import { FlyWorld } from "../../src/local/fly/FlyWorld.ts"
 import { instantDelays } from "../../src/local/fly/model/FlyState.ts"
 import { migrate } from "../../src/local/fly/model/Hosts.ts"
-import { deleteMachine } from "../../src/local/fly/model/Machines.ts"
+import { createMachine, deleteMachine } from "../../src/local/fly/model/Machines.ts"
 import { createSnapshot } from "../../src/local/fly/model/Snapshots.ts"
 import { archive } from "../../src/programs/lifecycle/Archive.ts"
 import { destroyed } from "../../src/programs/lifecycle/Gone.ts"
@@ -45,6 +45,29 @@ const forget = (machineId: string) =>
     yield* world.apply(deleteMachine(defaultApp, machineId, undefined, true))
     yield* TestClock.adjust("10 minutes")
   })
+
+describe("a machine that Fly makes only after it was given up", () => {
+  it.effect("and that holds the volume goes, so that the project is served again", () =>
+    Effect.gen(function* () {
+      const world = yield* FlyWorld
+      const id = yield* newProject
+      const { machine } = yield* viewOf(id)
+      const made = (yield* world.state).machines[machine?.machineId ?? ""]
+      assert.isDefined(made)
+      yield* forget(made.id)
+      const { config, name, region } = made
+      const late = yield* world.apply(createMachine(defaultApp, { name, region, config }))
+      yield* TestClock.adjust("1 minute")
+      yield* heal(id)
+      const after = yield* viewOf(id)
+      assert.strictEqual(after.machine?.volumeId, machine?.volumeId)
+      assert.notInclude([made.id, late.id], after.machine?.machineId)
+      assert.strictEqual(yield* read(id), "precious")
+      yield* rest
+      yield* atRest
+    }).pipe(Effect.provide(plane()))
+  )
+})
 
 describe("a fork", () => {
   it.effect("of a volume on a full host serves the same data; the source goes when the fork holds all of it", () =>
