@@ -72,8 +72,11 @@ export const layer = (options: { readonly autostartWithinMs: number }) =>
       /** On the port that it has by then: one that crashed meanwhile is started again on another. */
       const awaitUp = (id: string, withinMs: number) =>
         Effect.gen(function* () {
-          const port = (yield* find(id))?.port ?? null
-          return port === null ? "gone" : (yield* awaitAccepting(port, lookAgainMs)) ? "up" : "starting"
+          const machine = yield* world.awaitAnswer(settled(id), withinMs)
+          if (machine === null || machine === "gone" || machine.state !== "started") return "gone"
+          if ((yield* world.state).unreachableHosts.includes(machine.host)) return "gone"
+          const port = host.find(id)?.process.port ?? null
+          return port !== null && (yield* awaitAccepting(port, lookAgainMs)) ? "up" : "starting"
         }).pipe(
           Effect.repeat({ while: (it) => it === "starting", schedule: Schedule.spaced("20 millis") }),
           Effect.map((it) => it === "up"),
