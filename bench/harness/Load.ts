@@ -36,7 +36,10 @@ export interface Loaded {
   readonly perSecond: number
   readonly p50Ms: number | null
   readonly p99Ms: number | null
+  /** Within the measured time. */
   readonly done: number
+  /** With those of the warm-up. */
+  readonly total: number
   /** Broken connections, and what was not answered until two seconds after the end. */
   readonly failed: number
   /** Answers by class: the second is 2xx. */
@@ -59,6 +62,7 @@ export interface Generator {
 const Counted = Schema.fromJsonString(
   Schema.Struct({
     done: Schema.Int,
+    total: Schema.Int,
     failed: Schema.Int,
     lost: Schema.Int,
     unanswered: Schema.Int,
@@ -122,6 +126,7 @@ export const make: Effect.Effect<Generator, BenchFailed, Scope.Scope | FileSyste
             p50Ms: percentileMs(it.histogram, 0.5),
             p99Ms: percentileMs(it.histogram, 0.99),
             done: it.done,
+            total: it.total,
             failed: it.failed + it.unanswered,
             byClass: it.by_class,
             receivedBytes: it.received_bytes,

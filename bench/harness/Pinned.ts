@@ -1,5 +1,6 @@
 /** Processes of a bench: each on its core, with what it used of it, and ended with the scope. */
 import { readFileSync } from "node:fs"
+import * as http from "node:http"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
@@ -141,9 +142,13 @@ export const run = (command: Command, input: Uint8Array = new Uint8Array()) =>
     )
   )
 
-/** Until something answers there. */
-export const answers = (url: string, name: string): Effect.Effect<void, BenchFailed> =>
-  Effect.tryPromise({ try: () => fetch(url).then((it) => it.arrayBuffer()), catch: failed(name) }).pipe(
-    Effect.retry(Schedule.spaced("50 millis").pipe(Schedule.upTo({ duration: "20 seconds" }))),
-    Effect.asVoid
-  )
+/** Until somebody answers there, whatever it is. `said` is asked where nobody does. */
+export const answers = (port: number, host: string, said: () => string): Effect.Effect<void, BenchFailed> =>
+  Effect.callback<void, BenchFailed>((resume) => {
+    const request = http.request({ host: "127.0.0.1", port, headers: { host }, agent: false }, (response) => {
+      response.resume().once("close", () => resume(Effect.void))
+    })
+    request.once("error", ({ message }) => resume(Effect.fail(new BenchFailed({ detail: `${message}: ${said()}` }))))
+    request.end()
+    return Effect.sync(() => request.destroy())
+  }).pipe(Effect.retry(Schedule.spaced("50 millis").pipe(Schedule.upTo({ duration: "20 seconds" }))))

@@ -60,7 +60,7 @@ static int idle_count, held;
 static char *message, sink[256 * 1024];
 
 static int64_t began, measure_from, measure_to, next_due;
-static uint64_t issued, done, failed, lost, unanswered, by_class[6], in_bytes;
+static uint64_t issued, done, total, failed, lost, unanswered, by_class[6], in_bytes;
 
 #define STEPS 128
 static uint64_t histogram[64 * STEPS];
@@ -130,6 +130,7 @@ static void free_up(struct connection *it) {
 
 static void finish(struct connection *it) {
   int64_t at = now();
+  total++;
   /* Open loop: whoever came within the measured time counts, however late the answer is. */
   int64_t counts = rate > 0 ? it->due : at;
   if (counts >= measure_from && counts < measure_to) {
@@ -347,7 +348,8 @@ int main(int argc, char **argv) {
     }
     if (wall_to == 0) wall_to = at, cpu_to = cpu();
   }
-  printf("{\"done\":%lu,\"failed\":%lu,\"lost\":%lu,\"unanswered\":%lu,", done, failed, lost, unanswered);
+  printf("{\"done\":%lu,\"total\":%lu,\"failed\":%lu,\"lost\":%lu,\"unanswered\":%lu,", done, total, failed, lost,
+         unanswered);
   printf("\"wall_ns\":%ld,\"cpu_ns\":%ld,\"received_bytes\":%lu,\"by_class\":[", wall_to - wall_from, cpu_to - cpu_from, in_bytes);
   for (int class = 1; class < 6; class++) printf("%s%lu", class == 1 ? "" : ",", by_class[class]);
   printf("],\"histogram\":[");
