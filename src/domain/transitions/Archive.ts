@@ -5,7 +5,7 @@ import { holds, type Lease, type Project, type Settings } from "../Project.ts"
 import {
   type Begin,
   begun,
-  discarded,
+  released,
   ended,
   event,
   isAwake,
@@ -107,7 +107,7 @@ export const commitArchive = (
     project: after,
     machines: machines
       .filter((row) => row.name === project.machine)
-      .map((row) => ({ ...discarded(row, now, input.machineDeleteAfterMs), released: true })),
+      .map((row) => released(row, now, input.machineDeleteAfterMs)),
     archives: [
       { ...upload, status: "current", r2Checksum: input.r2Checksum, size: input.size },
       ...retired(archives),

@@ -3,7 +3,7 @@ import { holds, type Lease, type Project } from "../Project.ts"
 import {
   type Begin,
   begun,
-  discarded,
+  released,
   ended,
   event,
   leaseExpired,
@@ -49,7 +49,7 @@ export const commitDelete = (
     project: after,
     machines: machines
       .filter((row) => row.status !== "gone")
-      .map((row) => ({ ...discarded(row, now, input.machineDeleteAfterMs), released: true })),
+      .map((row) => released(row, now, input.machineDeleteAfterMs)),
     archives: archives
       .filter((row) => row.status !== "gone" && row.status !== "discarded")
       .map((row) => ({ ...row, status: "discarded" })),

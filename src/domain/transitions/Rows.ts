@@ -6,7 +6,7 @@
  */
 import type { ArchiveRow } from "../Archive.ts"
 import type { ProjectEvent } from "../Event.ts"
-import type { MachineRow } from "../Machine.ts"
+import { type MachineRow, volumeMayGo } from "../Machine.ts"
 import type { Operation, Project } from "../Project.ts"
 
 /** The project, its machine rows (gone ones may be left out) and the archive rows of its uid (likewise). */
@@ -94,6 +94,16 @@ export const discarded = (row: MachineRow, now: number, deleteAfterMs: number | 
         absentLooks: 0,
         updatedAt: now
       }
+
+/**
+ * Into the bin with what it held safe or unwanted. A row that lies there already keeps its own schedule, unless it was
+ * kept for its volume alone: nothing holds it any more.
+ */
+export const released = (row: MachineRow, now: number, deleteAfterMs: number | null = null): MachineRow => {
+  const binned = { ...discarded(row, now, deleteAfterMs), released: true }
+  if (row.status !== "discarded" || volumeMayGo(row)) return binned
+  return { ...binned, attempts: 0, nextAttemptAt: deleteAfterMs === null ? null : now + deleteAfterMs }
+}
 
 const isHeld = (row: MachineRow): boolean => row.status === "provisioning" || row.status === "assigned"
 

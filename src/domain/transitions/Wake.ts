@@ -6,6 +6,7 @@ import {
   type Begin,
   begun,
   discarded,
+  released,
   ended,
   event,
   heldBeside,
@@ -158,7 +159,7 @@ export const commitActive = (
       // What a fork was made of is safe in it. What was lost is not in a snapshot: its volume stays if it ever returns.
       ...(forkedFrom === undefined
         ? []
-        : [{ ...discarded(forkedFrom, now), released: forkedFrom.released || !project.dataUnavailable }])
+        : [project.dataUnavailable ? discarded(forkedFrom, now) : released(forkedFrom, now)])
     ],
     archives: [],
     events: [event(rehosts ? "rehosted" : "woken", after, { machine, region: row.region })]

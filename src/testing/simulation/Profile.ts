@@ -5,7 +5,7 @@
 import type { Dice } from "./Dice.ts"
 
 export const modes = ["safety", "liveness"] as const
-/** Safety: faults never end. Liveness: faults end, and everything must come to rest. */
+/** Safety: faults never end, and nothing may be violated. Liveness: then they end, and everything must come to rest. */
 export type Mode = (typeof modes)[number]
 
 /** Chances of one call each. */

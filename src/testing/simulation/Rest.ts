@@ -1,6 +1,7 @@
 /**
- * At the end, when faults have ended: within two hours nothing runs, Fly and the bucket hold what the ledgers say, the
- * pool is full, and every project answers with all that was acknowledged.
+ * At the end, when faults have ended: within two hours nothing of before is under way, Fly and the bucket hold what the
+ * ledgers say, the pool is full, and every project answers with all that was acknowledged. Once nobody has used anything
+ * for long enough, every project is dormant and there is nothing beside the ledgers at all.
  */
 import * as Effect from "effect/Effect"
 import { type MachineRow, volumeMayGo } from "../../domain/Machine.ts"
@@ -28,21 +29,25 @@ const same = (a: ReadonlyArray<string | null>, b: ReadonlyArray<string | null>):
   return here === "" && there === "" ? null : `there: ${here || "nothing"}; noted alone: ${there || "nothing"}`
 }
 
-/** I6, I7 and I9, of this moment. */
-const atRest = ({ world }: RestInput) =>
+/** I6, I7 and I9, of this moment. What began after `since`, in milliseconds since the epoch, may still be under way. */
+const atRest = ({ watch, world }: RestInput, since: number) =>
   Effect.gen(function* () {
     const { config, database, fly, journal, r2 } = world
     const { tables } = database
     for (const project of tables.projects.values()) {
-      if (project.operation === "none") continue
+      if (project.operation === "none" || watch.beganAt(project.projectId) > since) continue
       journal.violate("I6", `${project.operation} still runs two hours after the last fault`, project.projectId)
     }
     const all = [...tables.machines.values()].filter((row) => row.status !== "gone")
     // What was lost with its data keeps its row, should the volume ever return.
-    const isKept = (row: MachineRow) => row.status === "discarded" && !volumeMayGo(row)
+    const isKept = (row: MachineRow) =>
+      (row.status === "discarded" && !volumeMayGo(row)) ||
+      ((row.status === "discarded" || row.status === "provisioning") && row.updatedAt > since)
     const rows = all.filter((row) => !isKept(row))
     for (const row of rows) {
-      if (row.status === "ready" || row.status === "assigned") continue
+      if (row.status === "ready") continue
+      const owner = tables.ownerOf(row)
+      if (row.status === "assigned" && (owner?.machine === row.name || row.updatedAt > since)) continue
       journal.violate("I7", `${row.name} is ${row.status} at rest: ${row.lastError ?? "no error"}`, row.project)
     }
     const state = yield* fly.state
@@ -60,7 +65,9 @@ const atRest = ({ world }: RestInput) =>
       rows.map((row) => row.volumeId)
     )
     if (strayVolumes !== null) journal.violate("I7", `Fly's volumes are not the ledger's: ${strayVolumes}`)
-    const objects = same([...(yield* r2.objects).keys()], [...tables.archives.keys()])
+    const moving = new Set([...tables.archives.values()].filter((it) => it.createdAt > since).map((it) => it.r2Key))
+    const settled = (keys: Iterable<string>) => [...keys].filter((key) => !moving.has(key))
+    const objects = same(settled((yield* r2.objects).keys()), settled(tables.archives.keys()))
     if (objects !== null) journal.violate("I7", `the bucket is not the archive ledger: ${objects}`)
     const ready = rows.filter((row) => row.status === "ready").length
     const wanted = config.pool.size * config.fly.regions.length
@@ -70,10 +77,11 @@ const atRest = ({ world }: RestInput) =>
 export const check = (input: RestInput) =>
   Effect.gen(function* () {
     const { clients, watch, witness, world } = input
-    const { config, database, journal, plan } = world
-    yield* Effect.sleep(Math.max(2 * hour, 12 * plan.intervals * 10 * 60_000))
+    const { config, database, journal, time } = world
+    const faultsEndedAt = time.clock.currentTimeMillisUnsafe()
+    yield* Effect.sleep(2 * hour)
     yield* watch.overdue
-    yield* atRest(input)
+    yield* atRest(input, faultsEndedAt)
     for (const known of witness.projects.values()) {
       if (known.deletion !== "none") continue
       const project = database.tables.projects.get(known.id)
@@ -94,5 +102,5 @@ export const check = (input: RestInput) =>
       }
     }
     yield* Effect.sleep(2 * hour)
-    yield* atRest(input)
+    yield* atRest(input, Infinity)
   })

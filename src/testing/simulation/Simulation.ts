@@ -1,6 +1,7 @@
 /**
  * A whole plane for some simulated days, from one seed: instances of the real programs over one simulated world, clients
- * that remember what was acknowledged, and faults. Same seed, same run, to the byte.
+ * that remember what was acknowledged, and faults. Same seed, same run, to the byte; until the faults end, a seed's runs
+ * of both modes are one and the same.
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -57,9 +58,6 @@ export interface SimulationResult {
 const startAt = 1_767_225_600_000
 const day = 24 * 60 * 60_000
 const minute = 60_000
-/** In liveness, the share of the time after which faults end. */
-const faultyShare = 0.7
-
 const run = (
   options: SimulationOptions,
   time: VirtualTime.VirtualTime,
@@ -105,7 +103,7 @@ const run = (
     if (mode === "safety") {
       return yield* Fiber.join(users)
     }
-    yield* Effect.sleep(plan.forMs * faultyShare)
+    yield* Effect.sleep(plan.forMs)
     yield* Fiber.interrupt(faults)
     yield* calamities.end
     world.rates = noRates
@@ -136,8 +134,10 @@ export const simulate = (options: SimulationOptions): SimulationResult => {
   const time = VirtualTime.make(startAt)
   const journal = new Journal(time, options.tell ?? null)
   let world: Worlds.World | null = null
-  const seed = `${options.seed} ${options.mode}`
-  const all = run(options, time, journal, (made) => void (world = made)).pipe(Effect.scoped, Random.withSeed(seed))
+  const all = run(options, time, journal, (made) => void (world = made)).pipe(
+    Effect.scoped,
+    Random.withSeed(`${options.seed}`)
+  )
   const exit = time.run(all, () => journal.violation !== null)
   if (exit !== null && Exit.isFailure(exit)) {
     throw new Error(`the simulation itself failed: ${Cause.pretty(exit.cause)}`)

@@ -211,7 +211,10 @@ export const make = (world: World, witness: Witness) => {
     }
   })
 
-  return { overdue, archived, currentArchive }
+  /** Milliseconds since the epoch of the running operation; 0: none runs. */
+  const beganAt = (projectId: string): number => running.get(projectId)?.since ?? 0
+
+  return { overdue, archived, currentArchive, beganAt }
 }
 
 export type Watch = ReturnType<typeof make>

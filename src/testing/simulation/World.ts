@@ -30,7 +30,7 @@ import type { VirtualTime } from "./VirtualTime.ts"
 
 export interface Plan {
   readonly seed: number
-  /** All periods of the background loops by this factor. */
+  /** Periods of pool, discard, recovery and observe by this factor: the others are long as it is. */
   readonly intervals: number
   readonly instances: number
   readonly projects: number
@@ -72,14 +72,13 @@ const configOf = (plan: Plan, dice: Dice): PlaneConfigValue => ({
   ...testConfig,
   onFly: true,
   pool: { size: dice.between(1, 3), intervalMs: 30_000 * plan.intervals },
-  dormancy: { thresholdMs: dice.between(1, 6) * hour, sweepIntervalMs: hour * plan.intervals }
+  dormancy: { thresholdMs: dice.between(1, 6) * hour, sweepIntervalMs: hour }
 })
 
 const marginsOf = ({ intervals }: Plan): MarginsValue => ({
   ...defaultMargins,
   reconcileEveryMs: defaultMargins.reconcileEveryMs * intervals,
-  observeEveryMs: defaultMargins.observeEveryMs * intervals,
-  reapEveryMs: defaultMargins.reapEveryMs * intervals
+  observeEveryMs: defaultMargins.observeEveryMs * intervals
 })
 
 /** One of several outcomes by their chances; null for none of them. */

@@ -135,14 +135,19 @@ export const deleteContract = (harness: StoreHarness) => {
         assert.isFalse(yield* projects.commitDelete({ lease, machineDeleteAfterMs: 0 }))
       }))
 
-    test("releases also what a recovery had kept", () =>
+    test("releases also what a recovery had kept, and the bin looks at it again at once", () =>
       Effect.gen(function* () {
         const projects = yield* Projects
+        const machines = yield* Machines
         const { machine } = yield* given.unavailable("red")
         yield* projects.recover({ projectId: given.projectId("red"), from: "empty" })
+        yield* machines.noteFailure(machine.name, "kept for its volume", 24 * 60 * minute)
         assert.strictEqual((yield* given.rowOf(machine.name)).released, false)
+        assert.isFalse((yield* machines.bin(10)).some(({ name }) => name === machine.name))
         yield* given.deleted("red")
         assert.strictEqual((yield* given.rowOf(machine.name)).released, true)
+        yield* advance(5 * minute)
+        assert.isTrue((yield* machines.bin(10)).some(({ name }) => name === machine.name))
       }))
 
     test("only for the holder", () =>

@@ -50,11 +50,15 @@ export const fragments = (sql: SqlClient.SqlClient) => {
   const discards = sql`
     status = 'discarded', attempts = 0, next_attempt_at = NULL, absent_looks = 0, updated_at = valet.now()`
 
-  /** Into the bin with what it held safe or unwanted; a row that lies there already keeps its own schedule. */
-  const releases = (deleteAfterMs: number) => sql`
+  /**
+   * Into the bin with what it held safe or unwanted; a row that lies there already keeps its own schedule, unless it was
+   * kept for its volume alone.
+   */
+  const releases = (deleteAfterMs: number | null) => sql`
     status = 'discarded', released = true,
-    attempts = CASE m.status WHEN 'discarded' THEN m.attempts ELSE 0 END,
-    next_attempt_at = CASE m.status WHEN 'discarded' THEN m.next_attempt_at ELSE ${fromNow(deleteAfterMs)} END,
+    attempts = CASE WHEN m.status = 'discarded' AND (m.released OR NOT m.served) THEN m.attempts ELSE 0 END,
+    next_attempt_at = CASE WHEN m.status = 'discarded' AND (m.released OR NOT m.served) THEN m.next_attempt_at
+      ELSE ${fromNow(deleteAfterMs)} END,
     absent_looks = CASE m.status WHEN 'discarded' THEN m.absent_looks ELSE 0 END,
     updated_at = CASE m.status WHEN 'discarded' THEN m.updated_at ELSE valet.now() END`
 

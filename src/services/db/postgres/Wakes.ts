@@ -101,7 +101,7 @@ export const makeWakes = (sql: SqlClient.SqlClient, find: Find): Wakes => {
         WHERE m.project = after.project_id AND m.name <> after.machine AND m.status IN ('provisioning', 'assigned')
       ),
       forked_from AS (
-        UPDATE valet.machines m SET released = true FROM after JOIN held USING (project_id)
+        UPDATE valet.machines m SET ${f.releases(null)} FROM after JOIN held USING (project_id)
         WHERE m.name = held.machine AND m.name <> after.machine AND m.status = 'discarded'
           AND NOT held.data_unavailable
       ),
