@@ -1,5 +1,6 @@
 /** All of them, in the order in which they run. */
 import type { Bench } from "./harness/Bench.ts"
 import { proxy } from "./Proxy.ts"
+import { route } from "./Route.ts"
 
-export const benches: ReadonlyArray<Bench> = [proxy]
+export const benches: ReadonlyArray<Bench> = [proxy, route]
