@@ -1,7 +1,7 @@
 /**
  * The one driver of all background loops. A loop is a reconciler: no input, idempotent, periodic from a random offset
  * and woken explicitly; the next pass is the retry. At most one pass runs at a time here and, where it has a lock, in
- * the whole plane. Knows nothing of what a pass does.
+ * the whole plane, which runs one in each period, however many instances it has. Knows nothing of what a pass does.
  *
  * A forked fiber fails silently, so nothing leaves a pass: failures and defects are logged, counted and shown.
  */
@@ -16,6 +16,7 @@ import * as Random from "effect/Random"
 import * as Ref from "effect/Ref"
 import type { TaskLock } from "../../services/locks/Locks.ts"
 import { Locks } from "../../services/locks/Locks.ts"
+import { Plane } from "../../services/db/Plane.ts"
 import { FlyPriority } from "../../services/fly/Fly.ts"
 import { brief } from "../lifecycle/Steps.ts"
 import type { LoopReport } from "./LoopStatus.ts"
@@ -48,14 +49,37 @@ const idle = (name: LoopName): LoopReport => ({
   nextRunAt: null
 })
 
+/** Of the period, so that an instance's own next pass never comes a moment too early for its last booking. */
+const bookedShare = 0.9
+
 /** A poke that comes during a pass, or too soon behind one, waits for this long: a storm of pokes is one pass. */
 const minimumGapMs = 250
 
 export const loop = Effect.fnUntraced(function* <E, R>(options: LoopOptions<E, R>) {
   const locks = yield* Locks
   const signals = yield* Signals
+  const plane = yield* Plane
   const report = yield* Ref.make(idle(options.name))
+  const ended = (outcome: string) => Metric.withAttributes(passes, { loop: options.name, outcome })
+  const [done, elsewhere, failures] = [ended("done"), ended("held elsewhere"), ended("failed")]
+  const timed = Metric.withAttributes(duration, { loop: options.name })
   const locked = options.lock === null ? Effect.asSome(options.run) : options.run.pipe(locks.withTaskLock(options.lock))
+  /** What is due by time is the whole plane's, whichever instance comes first; a database that is away is the pass's. */
+  const isDue =
+    options.lock === null
+      ? Effect.succeed(true)
+      : plane
+          .book({
+            bucket: `loop:${options.name}`,
+            intervalMs: options.everyMs * bookedShare,
+            burst: 1,
+            reserve: 0,
+            maxWaitMs: 0
+          })
+          .pipe(
+            Effect.exit,
+            Effect.map((exit) => Exit.isFailure(exit) || exit.value !== null)
+          )
   const pass = Effect.gen(function* () {
     const begun = yield* Clock.currentTimeMillis
     yield* Ref.update(report, (last) => ({ ...last, running: true }))
@@ -65,7 +89,7 @@ export const loop = Effect.fnUntraced(function* <E, R>(options: LoopOptions<E, R
       Effect.provideService(FlyPriority, "background"),
       Effect.exit
     )
-    const ended = yield* Clock.currentTimeMillis
+    const endedAt = yield* Clock.currentTimeMillis
     if (Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)) {
       yield* Ref.update(report, (last) => ({ ...last, running: false }))
       return
@@ -73,27 +97,37 @@ export const loop = Effect.fnUntraced(function* <E, R>(options: LoopOptions<E, R
     const failed = Exit.isFailure(exit)
     const skipped = Exit.isSuccess(exit) && Option.isNone(exit.value)
     if (failed) yield* Effect.logError(`loop ${options.name} failed`, exit.cause)
-    const outcome = failed ? "failed" : skipped ? "held elsewhere" : "done"
-    yield* Metric.update(Metric.withAttributes(passes, { loop: options.name, outcome }), 1)
-    yield* Metric.update(Metric.withAttributes(duration, { loop: options.name }), Duration.millis(ended - begun))
+    yield* Metric.update(failed ? failures : skipped ? elsewhere : done, 1)
+    if (!skipped) yield* Metric.update(timed, Duration.millis(endedAt - begun))
     yield* Ref.update(report, (last): LoopReport => ({
       name: options.name,
       running: false,
       runs: last.runs + (skipped ? 0 : 1),
       failures: last.failures + (failed ? 1 : 0),
-      lastRunAt: skipped ? last.lastRunAt : ended,
-      lastDurationMs: skipped ? last.lastDurationMs : ended - begun,
+      lastRunAt: skipped ? last.lastRunAt : endedAt,
+      lastDurationMs: skipped ? last.lastDurationMs : endedAt - begun,
       lastError: failed ? brief(exit.cause) : skipped ? last.lastError : null,
-      nextRunAt: ended + options.everyMs
+      nextRunAt: endedAt + options.everyMs
     }))
   })
+  const leftToAnother = Effect.gen(function* () {
+    const now = yield* Clock.currentTimeMillis
+    yield* Metric.update(elsewhere, 1)
+    yield* Ref.update(report, (last) => ({ ...last, nextRunAt: now + options.everyMs }))
+  })
   // Several instances that start together must not run in step.
-  const offset = options.atOnce ? 0 : Math.floor((yield* Random.next) * options.everyMs)
-  const pause = (ms: number) => signals.wait(options.name).pipe(Effect.timeoutOption(ms))
-  yield* pause(offset).pipe(
-    Effect.andThen(
-      Effect.forever(pass.pipe(Effect.andThen(Effect.sleep(minimumGapMs)), Effect.andThen(pause(options.everyMs))))
-    ),
+  const offset = Math.floor((yield* Random.next) * options.everyMs)
+  /** Whether it was a poke that ended it. */
+  const pause = (ms: number) => Effect.map(signals.wait(options.name).pipe(Effect.timeoutOption(ms)), Option.isSome)
+  const turns = Effect.gen(function* () {
+    let poked = options.atOnce || (yield* pause(offset))
+    for (;;) {
+      yield* poked || (yield* isDue) ? pass : leftToAnother
+      yield* Effect.sleep(minimumGapMs)
+      poked = yield* pause(options.everyMs)
+    }
+  })
+  yield* turns.pipe(
     Effect.annotateLogs({ loop: options.name }),
     Effect.tapCause((cause) =>
       Cause.hasInterruptsOnly(cause) ? Effect.void : Effect.logFatal(`loop ${options.name} ended`, cause)

@@ -1,4 +1,4 @@
-/** What the whole plane shares beside projects: who it is, and Fly's request budget. */
+/** What the whole plane shares beside projects: who it is, Fly's request budget, and the periods of its loops. */
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type { StoreError } from "./StoreError.ts"
@@ -18,11 +18,12 @@ export class Plane extends Context.Service<
      */
     identify(proposed: PlaneIdentity): Effect.Effect<PlaneIdentity, StoreError>
     /**
-     * Books one request of a bucket (`action:identifier`) by GCRA and returns how long to wait before sending it, or
+     * Books one turn of a bucket (`action:identifier` of a request to Fly, `loop:name` of a pass) by GCRA and returns how
+     * long to wait for it, or
      * null where the wait would exceed `maxWaitMs`: nothing is booked then. `reserve` requests of the burst are left
      * untouched: a background caller leaves room for wakes.
      */
-    bookFlyRequest(input: {
+    book(input: {
       readonly bucket: string
       readonly intervalMs: number
       readonly burst: number

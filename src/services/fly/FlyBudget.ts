@@ -81,7 +81,7 @@ export const layer: Layer.Layer<FlyBudget, never, Plane> = Layer.effect(
     return FlyBudget.of({
       book: Effect.fnUntraced(function* (booking) {
         const priority = yield* FlyPriority
-        const shared = plane.bookFlyRequest({
+        const shared = plane.book({
           bucket: booking.bucket,
           intervalMs: booking.rate.intervalMs,
           burst: booking.rate.burst,

@@ -21,8 +21,8 @@ export const layerPlane = Layer.effect(
           tables.identity = { ...stored, bucket }
           return tables.identity
         }),
-      bookFlyRequest: (input) =>
-        run("bookFlyRequest", (now) => {
+      book: (input) =>
+        run("book", (now) => {
           for (const [bucket, arrival] of tables.arrivals) if (arrival <= now) tables.arrivals.delete(bucket)
           const booked = book(input, tables.arrivals.get(input.bucket) ?? now, now)
           if (booked === null) return null

@@ -18,6 +18,8 @@ type Queries = Pick<
 >
 
 const byId = (a: Project, b: Project): number => (a.projectId < b.projectId ? -1 : 1)
+/** UTC. */
+const dayOf = (at: number): number => Math.floor(at / 86_400_000)
 const newestFirst = (a: Project, b: Project): number => b.createdAt - a.createdAt || byId(b, a)
 
 interface Cursor {
@@ -95,10 +97,10 @@ export const projectQueries = (tables: MemoryTables, run: Run): Queries => {
           .filter(
             ({ lastActiveAt, projectId }) =>
               after === null ||
-              lastActiveAt > after.lastActiveAt ||
-              (lastActiveAt === after.lastActiveAt && projectId > after.projectId)
+              dayOf(lastActiveAt) > dayOf(after.lastActiveAt) ||
+              (dayOf(lastActiveAt) === dayOf(after.lastActiveAt) && projectId > after.projectId)
           )
-          .toSorted((a, b) => a.lastActiveAt - b.lastActiveAt || byId(a, b))
+          .toSorted((a, b) => dayOf(a.lastActiveAt) - dayOf(b.lastActiveAt) || byId(a, b))
           .slice(0, limit)
           .map(({ lastActiveAt, projectId }) => ({ lastActiveAt, projectId }))
       ),

@@ -120,7 +120,7 @@ const carrier = (world: World, name: string, gate: Gate): Carry => {
       const sent = orphaned ? Effect.flatMap(Effect.forkIn(arriving, world.scope), Fiber.join) : arriving
       const answered = hurt ? Effect.tap(Effect.andThen(befalls(operation), sent), () => befalls(operation)) : sent
       return Effect.flatMap(Effect.exit(answered), (exit) => {
-        journal.note(`${name} ${to}.${operation} ${Exit.isSuccess(exit) ? "ok" : "failed"}`)
+        journal.note(`${name} ${to}.${operation} ${exit._tag === "Success" ? "ok" : "failed"}`)
         if (back === 0 && !gate.dead && gate.pausedUntil === 0) return exit
         return Effect.andThen(back === 0 ? goesOn : Effect.andThen(time.pause(back), goesOn), exit)
       })

@@ -11,6 +11,7 @@ export type Mode = (typeof modes)[number]
 /** Chances of one call each. */
 export interface Rates {
   readonly databaseBefore: number
+  readonly databaseLost: number
   readonly databaseAfter: number
   readonly databaseSlow: number
   readonly flyDropBefore: number
@@ -73,6 +74,7 @@ export interface Profile {
 
 export const noRates: Rates = {
   databaseBefore: 0,
+  databaseLost: 0,
   databaseAfter: 0,
   databaseSlow: 0,
   flyDropBefore: 0,

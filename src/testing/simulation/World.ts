@@ -193,9 +193,10 @@ export const make = Effect.fnUntraced(function* (input: {
 export const storeFault = (world: World) =>
   Effect.suspend((): Effect.Effect<StoreFault> => {
     const { dice, journal, rates, time } = world
-    if (time.clock.currentTimeMillisUnsafe() < world.down.database) return Effect.as(Effect.sleep(50), "before")
+    if (time.clock.currentTimeMillisUnsafe() < world.down.database) return Effect.as(time.pause(50), "before")
     const kind = drawn(dice, [
       [rates.databaseBefore / 4, "before" as const],
+      [rates.databaseLost / 4, "lost" as const],
       [rates.databaseAfter / 4, "after" as const],
       [rates.databaseSlow / 4, "slow" as const]
     ])
@@ -203,9 +204,9 @@ export const storeFault = (world: World) =>
     journal.count(`fault database ${kind}`)
     journal.note(`fault database ${kind}`)
     return kind === "slow"
-      ? Effect.as(Effect.sleep(Math.round(dice.magnitude(100, 12_000))), "none")
+      ? Effect.as(time.pause(Math.round(dice.magnitude(100, 12_000))), "none")
       : Effect.succeed(kind)
-  }).pipe(onWorldTime(world))
+  })
 
 /** The rules of Fly's own faults for these rates. */
 export const flyFaults = (rates: Rates, dice: Dice) => {

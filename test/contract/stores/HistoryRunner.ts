@@ -384,7 +384,7 @@ export const perform = (step: Step, index: number, world: World): Effect.Effect<
       case "archiveGone":
         return yield* archives.markGone(world.archive(step.archive))
       case "book": {
-        const waitMs = yield* plane.bookFlyRequest({
+        const waitMs = yield* plane.book({
           bucket: `b${step.bucket}`,
           intervalMs: minute,
           burst: 3,

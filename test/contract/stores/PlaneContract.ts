@@ -9,7 +9,7 @@ import { assertNear } from "./Given.ts"
 const budget = { bucket: "start:m1", intervalMs: minute, burst: 3, reserve: 0, maxWaitMs: 0 }
 
 const book = (changes: Partial<typeof budget> = {}) =>
-  Effect.flatMap(Plane, (plane) => plane.bookFlyRequest({ ...budget, ...changes }))
+  Effect.flatMap(Plane, (plane) => plane.book({ ...budget, ...changes }))
 
 export const planeContract = (harness: StoreHarness) => {
   const test = testsOn(harness)

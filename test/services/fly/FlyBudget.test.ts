@@ -12,8 +12,8 @@ import * as Scripted from "./scripted.ts"
 const { actionRate, getMachineRate } = FlyBudget
 const asked = { bucket: "createMachine:app", rate: actionRate, maxWaitMs: 60_000 }
 
-const planeOf = (book: Plane["Service"]["bookFlyRequest"]) => Layer.mock(Plane)({ bookFlyRequest: book })
-const unavailable = new StoreError({ operation: "bookFlyRequest", reason: "Unavailable", detail: "down" })
+const planeOf = (book: Plane["Service"]["book"]) => Layer.mock(Plane)({ book: book })
+const unavailable = new StoreError({ operation: "book", reason: "Unavailable", detail: "down" })
 const silent = Logger.layer([])
 
 describe("Fly's request budget", () => {

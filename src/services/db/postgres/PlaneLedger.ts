@@ -26,7 +26,7 @@ export const makePlane = (sql: SqlClient.SqlClient, ready: Effect.Effect<boolean
         Effect.map(([row]): PlaneIdentity => ({ planeId: row.plane_id, flyApp: row.fly_app, bucket: row.bucket })),
         write("identify")
       ),
-    bookFlyRequest: (input) => {
+    book: (input) => {
       const interval = sql`valet.ms(${input.intervalMs}::float8)`
       // Each booking adds at most one row and clears up to two whose buckets are full again.
       /** `arrival` is when a request booked now would be due if there were no burst. */
@@ -49,7 +49,7 @@ export const makePlane = (sql: SqlClient.SqlClient, ready: Effect.Effect<boolean
         RETURNING ${waitMs(sql`(arrival_at - ${interval})`)}::int AS wait_ms`.pipe(
         Effect.flatMap(decodeWait),
         Effect.map((rows) => rows[0]?.wait_ms ?? null),
-        write("bookFlyRequest")
+        write("book")
       )
     },
     ready
