@@ -1,5 +1,5 @@
 /**
- * The hourly dormancy sweep: projects idle beyond their threshold, least recently active first, in pages, a few at a
+ * The hourly dormancy sweep: projects idle beyond their threshold, by the day of their last activity, in pages, a few at a
  * time and each on its own. One that fails backs off in its row and never stops the rest.
  */
 import * as Effect from "effect/Effect"

@@ -234,7 +234,7 @@ export class Projects extends Context.Service<
     >
     /** Running operations, oldest first, for the status page. */
     running(limit: number): Effect.Effect<ReadonlyArray<Project>, StoreError>
-    /** What a sweep may archive, least recently active first; pages continue behind `after`. */
+    /** What a sweep may archive, by the day (UTC) of its last activity, then by id; pages continue behind `after`. */
     idleCandidates(input: {
       readonly idleMs: number
       readonly limit: number

@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as SqlClient from "effect/sql/SqlClient"
+import type { Fragment } from "effect/sql/Statement"
 import { operations, projectStates } from "../../../domain/Project.ts"
 import { ProjectId } from "../../../domain/ProjectId.ts"
 import type { Projects } from "../Projects.ts"
@@ -90,27 +91,31 @@ export const makeProjectQueries = (sql: SqlClient.SqlClient): Queries => {
       read("running")
     )
 
+  /** The day narrows the scan to its index, the moment decides. */
   const idleCandidates: Queries["idleCandidates"] = ({ after, idleMs, limit }) => {
+    const utc = (at: Fragment) => sql`(${at} AT TIME ZONE 'UTC')`
+    const idleSince = sql`(valet.now() - valet.ms(${idleMs}::float8))`
     const candidate = sql`
         state IN ('active', 'suspended') AND operation = 'none' AND NOT pinned AND NOT data_unavailable
-        AND machine IS NOT NULL AND (next_attempt_at IS NULL OR next_attempt_at <= valet.now())
+        AND (next_attempt_at IS NULL OR next_attempt_at <= valet.now())
         ${
           after === null
             ? sql``
-            : sql`AND (last_active_at, project_id) > (${moment(after.lastActiveAt)}, ${after.projectId})`
+            : sql`AND (last_active_day, project_id) > (${utc(moment(after.lastActiveAt))}::date, ${after.projectId})`
         }`
-    const page = sql`ORDER BY last_active_at, project_id LIMIT ${limit}::int`
+    const page = sql`ORDER BY last_active_day, project_id LIMIT ${limit}::int`
     return sql`
         SELECT project_id, to_json(last_active_at) AS at FROM (
           (
-            SELECT project_id, last_active_at FROM valet.projects
+            SELECT project_id, last_active_at, last_active_day FROM valet.projects
             WHERE ${candidate} AND dormancy_threshold_seconds IS NULL
-              AND last_active_at <= valet.now() - valet.ms(${idleMs}::float8)
+              AND last_active_day <= ${utc(idleSince)}::date AND last_active_at <= ${idleSince}
             ${page}
           ) UNION ALL (
-            SELECT project_id, last_active_at FROM valet.projects
+            SELECT project_id, last_active_at, last_active_day FROM valet.projects
             WHERE ${candidate} AND dormancy_threshold_seconds IS NOT NULL
-              AND valet.dormant_after(last_active_at, dormancy_threshold_seconds) <= valet.now() AT TIME ZONE 'UTC'
+              AND last_active_day + dormancy_threshold_seconds * interval '1 second' <= ${utc(sql`valet.now()`)}
+              AND last_active_at + dormancy_threshold_seconds * interval '1 second' <= valet.now()
             ${page}
           )
         ) AS both_kinds ${page}`.pipe(
