@@ -1,9 +1,5 @@
-/**
- * One logical call of the Machines API: booked in the budget, sent with a limit for each attempt and one for the whole,
- * repeated where that is safe, and every failure told apart (`FlyAnswer`).
- */
+/** One logical call of the Machines API over HTTP, made as `FlyPolicy` says, and every failure told apart (`FlyAnswer`). */
 import * as Clock from "effect/Clock"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Headers from "effect/http/Headers"
 import * as HttpClient from "effect/http/HttpClient"
@@ -13,48 +9,24 @@ import type * as HttpClientResponse from "effect/http/HttpClientResponse"
 import type { HttpMethod } from "effect/http/HttpMethod"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
-import * as Schedule from "effect/Schedule"
 import * as FlyAnswer from "./FlyAnswer.ts"
-import { FlyBudget, actionRate, type Rate } from "./FlyBudget.ts"
-import { FlyError, RateLimited } from "./FlyError.ts"
+import { FlyError } from "./FlyError.ts"
+import * as FlyPolicy from "./FlyPolicy.ts"
 import * as FlyWire from "./FlyWire.ts"
 
-export interface Call {
-  readonly operation: string
+export interface Call extends Omit<FlyPolicy.Policy, "identifier"> {
   readonly method: HttpMethod
   /** Below `/v1/apps/<app>`, encoded. */
   readonly path: string
   readonly query?: Readonly<Record<string, string>>
   readonly body?: unknown
-  readonly effects: FlyAnswer.Effects
   /** A machine that can't leave the host of its volume. */
   readonly bound?: boolean
   /** What Fly counts this request against: the app by default. */
   readonly identifier?: string
-  readonly rate?: Rate
-  readonly attemptMs: number
-  /** Milliseconds since the epoch; nothing is sent or waited for after it. */
-  readonly deadline: number
 }
 
-/** One attempt and the whole call, budget and repeats included, in milliseconds. */
-export interface Limits {
-  readonly attemptMs: number
-  readonly wholeMs: number
-}
-
-export const limitsOf = ({ attemptMs, wholeMs }: Limits) =>
-  Effect.map(Clock.currentTimeMillis, (now) => ({ attemptMs, deadline: now + wholeMs }))
-
-/** Repeats of one call; the deadline ends them earlier. */
-const REPEATS = 20
-const LONGEST_PAUSE = Duration.seconds(5)
 const DETAIL_CHARACTERS = 300
-
-const repeatable = (error: FlyError, effects: FlyAnswer.Effects): boolean =>
-  error.reason._tag === "Transient" ||
-  error.reason._tag === "RateLimited" ||
-  (error.reason._tag === "UnknownOutcome" && effects === "repeatable")
 
 const retryAfterMs = (headers: Headers.Headers, now: number): number | null => {
   const value = Option.getOrUndefined(Headers.get(headers, "retry-after"))
@@ -76,7 +48,7 @@ export const make = Effect.fnUntraced(function* (options: {
   readonly app: string
   readonly token: Redacted.Redacted
 }) {
-  const budget = yield* FlyBudget
+  const policed = yield* FlyPolicy.make
   const http = (yield* HttpClient.HttpClient).pipe(
     HttpClient.mapRequest((request) =>
       request.pipe(
@@ -131,45 +103,14 @@ export const make = Effect.fnUntraced(function* (options: {
     return yield* failed(call, FlyAnswer.reasonOf(answer, shown(`${response.status} ${text}`, requestId)))
   })
 
-  const attempt = Effect.fnUntraced(function* (call: Call) {
-    const left = Math.max(0, call.deadline - (yield* Clock.currentTimeMillis))
-    const bucket = `${call.operation}:${call.identifier ?? options.app}`
-    const waitMs = yield* budget.book({ bucket, rate: call.rate ?? actionRate, maxWaitMs: left })
-    if (waitMs === null)
-      return yield* failed(call, new RateLimited({ retryAfterMs: left, detail: "the request budget is booked out" }))
-    if (waitMs > 0) yield* Effect.sleep(waitMs)
-    const limitMs = Math.min(call.attemptMs, left - waitMs)
-    return yield* http.execute(request(call)).pipe(
-      Effect.mapError(ofClient(call)),
-      Effect.flatMap((response) => answered(call, response)),
-      Effect.timeoutOrElse({
-        duration: limitMs,
-        orElse: () =>
-          Effect.fail(failed(call, FlyAnswer.reasonOfSilence(call.effects, `no answer within ${limitMs} ms`)))
-      })
-    )
-  })
-
-  /** Pauses grow, at least as long as Fly asks for; none that ends after the deadline is begun. */
-  const repeats = (call: Call) =>
-    Schedule.min([Schedule.exponential("250 millis"), Schedule.spaced(LONGEST_PAUSE)]).pipe(
-      Schedule.jittered,
-      Schedule.upTo({ times: REPEATS }),
-      Schedule.setInputType<FlyError>(),
-      Schedule.modifyDelay(({ input, duration }) =>
-        Effect.succeed(
-          input.reason._tag === "RateLimited"
-            ? Duration.max(duration, Duration.millis(input.reason.retryAfterMs))
-            : duration
-        )
-      ),
-      Schedule.while(
-        ({ input, now, duration }) =>
-          repeatable(input, call.effects) && now + Duration.toMillis(duration) < call.deadline
+  const text = (call: Call): Effect.Effect<string, FlyError> =>
+    policed(
+      { ...call, identifier: call.identifier ?? options.app },
+      http.execute(request(call)).pipe(
+        Effect.mapError(ofClient(call)),
+        Effect.flatMap((response) => answered(call, response))
       )
     )
-
-  const text = (call: Call): Effect.Effect<string, FlyError> => Effect.retry(attempt(call), repeats(call))
 
   /** An answer that can't be read: it happened, so a create must look for what it made. */
   const unreadable = (call: Call) => () =>

@@ -1,7 +1,8 @@
 /** The volumes' part of `Fly` over HTTP. */
 import * as Effect from "effect/Effect"
 import type { CreateVolume, FlyVolume } from "./Fly.ts"
-import { limitsOf, type FlyCall } from "./FlyCall.ts"
+import type { FlyCall } from "./FlyCall.ts"
+import { limitsOf } from "./FlyPolicy.ts"
 import * as FlyCreate from "./FlyCreate.ts"
 import * as FlyWire from "./FlyWire.ts"
 

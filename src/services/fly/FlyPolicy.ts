@@ -1,0 +1,82 @@
+/**
+ * How one logical call of the Machines API is made, however it is carried: booked in the budget, with a limit for each
+ * attempt and one for the whole, repeated where that is safe.
+ */
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
+import * as FlyAnswer from "./FlyAnswer.ts"
+import { FlyBudget, actionRate, type Rate } from "./FlyBudget.ts"
+import { FlyError, RateLimited } from "./FlyError.ts"
+
+export interface Policy {
+  readonly operation: string
+  readonly effects: FlyAnswer.Effects
+  /** What Fly counts this request against: the app, a machine or a volume. */
+  readonly identifier: string
+  readonly rate?: Rate
+  readonly attemptMs: number
+  /** Milliseconds since the epoch; nothing is sent or waited for after it. */
+  readonly deadline: number
+}
+
+/** One attempt and the whole call, budget and repeats included, in milliseconds. */
+export interface Limits {
+  readonly attemptMs: number
+  readonly wholeMs: number
+}
+
+export const limitsOf = ({ attemptMs, wholeMs }: Limits) =>
+  Effect.map(Clock.currentTimeMillis, (now) => ({ attemptMs, deadline: now + wholeMs }))
+
+/** Repeats of one call; the deadline ends them earlier. */
+const REPEATS = 20
+const LONGEST_PAUSE = Duration.seconds(5)
+
+const repeatable = ({ reason }: FlyError, effects: FlyAnswer.Effects): boolean =>
+  reason._tag === "Transient" ||
+  reason._tag === "RateLimited" ||
+  (reason._tag === "UnknownOutcome" && effects === "repeatable")
+
+/** Pauses grow, at least as long as Fly asks for; none that ends after the deadline is begun. */
+const repeats = ({ deadline, effects }: Policy) =>
+  Schedule.min([Schedule.exponential("250 millis"), Schedule.spaced(LONGEST_PAUSE)]).pipe(
+    Schedule.jittered,
+    Schedule.upTo({ times: REPEATS }),
+    Schedule.setInputType<FlyError>(),
+    Schedule.modifyDelay(({ input, duration }) =>
+      Effect.succeed(
+        input.reason._tag === "RateLimited"
+          ? Duration.max(duration, Duration.millis(input.reason.retryAfterMs))
+          : duration
+      )
+    ),
+    Schedule.while(
+      ({ input, now, duration }) => repeatable(input, effects) && now + Duration.toMillis(duration) < deadline
+    )
+  )
+
+export const make = Effect.map(FlyBudget, (budget) => {
+  const attempt = Effect.fnUntraced(function* <A>(policy: Policy, send: Effect.Effect<A, FlyError>) {
+    const { effects, operation } = policy
+    const left = Math.max(0, policy.deadline - (yield* Clock.currentTimeMillis))
+    const bucket = `${operation}:${policy.identifier}`
+    const waitMs = yield* budget.book({ bucket, rate: policy.rate ?? actionRate, maxWaitMs: left })
+    if (waitMs === null) {
+      const reason = new RateLimited({ retryAfterMs: left, detail: "the request budget is booked out" })
+      return yield* new FlyError({ operation, reason })
+    }
+    if (waitMs > 0) yield* Effect.sleep(waitMs)
+    const limitMs = Math.min(policy.attemptMs, left - waitMs)
+    return yield* Effect.timeoutOrElse(send, {
+      duration: limitMs,
+      orElse: () => {
+        const reason = FlyAnswer.reasonOfSilence(effects, `no answer within ${limitMs} ms`)
+        return Effect.fail(new FlyError({ operation, reason }))
+      }
+    })
+  })
+  return <A>(policy: Policy, send: Effect.Effect<A, FlyError>): Effect.Effect<A, FlyError> =>
+    Effect.retry(attempt(policy, send), repeats(policy))
+})
