@@ -5,6 +5,7 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
 import * as Downstream from "../proxy/Downstream.ts"
 import * as Listener from "../proxy/Listener.ts"
 import * as Upload from "../proxy/Upload.ts"
@@ -13,12 +14,12 @@ import { OrchestratorConfig } from "./OrchestratorConfig.ts"
 import { OwnEndpoints } from "./OwnEndpoints.ts"
 import { ProjectFolders } from "./ProjectFolders.ts"
 import * as Proxy from "./Proxy.ts"
-import { refusal, refusedAs, type Refusal } from "./ProxyError.ts"
+import { type ProxyError, refusal, refusedAs, type Refusal } from "./ProxyError.ts"
 import * as Answers from "./proxy/Answers.ts"
 import { toServer } from "./proxy/RequestHeaders.ts"
 import { isAmbiguous, mayUpgrade } from "./proxy/Strict.ts"
 import * as Routes from "./Routes.ts"
-import type { Supervisor } from "./Supervisor.ts"
+import type { Supervisor, Unavailable } from "./Supervisor.ts"
 
 /** For requests that still run when the scope ends. */
 const grace = "10 seconds"
@@ -70,26 +71,84 @@ export class Front extends Context.Service<
         return Effect.map(folders.ofHost(route.host), (project) => Routes.lookedUp(project, route.host, input, domain))
       }
 
+      const callerOf = ({ request, socket }: Listener.Incoming) =>
+        Caller.callerOf({ peer: socket.remoteAddress, headers: request.rawHeaders, loopbackOnly, trusted })
+
+      const upgradeOf = ({ request, response }: Listener.Incoming) =>
+        response === undefined ? (request.headers.upgrade ?? "") : undefined
+
+      const routeInputOf = ({ request, response }: Listener.Incoming, { host }: Caller.Caller): Routes.RouteInput => ({
+        method: request.method ?? "GET",
+        target: request.url ?? "",
+        host,
+        upgrade: response === undefined
+      })
+
+      const toProject = (
+        incoming: Listener.Incoming,
+        caller: Caller.Caller,
+        route: Routes.ToProject
+      ): Proxy.Forwarding => {
+        const { request, socket } = incoming
+        const method = request.method ?? "GET"
+        const upgrade = upgradeOf(incoming)
+        const peer = Caller.bareAddress(socket.remoteAddress)
+        const { prefix, project, target } = route
+        return {
+          use: {
+            project,
+            kind: upgrade === undefined ? "request" : "connection",
+            client: caller.local ? null : caller.address
+          },
+          method,
+          path: target,
+          headers: toServer({
+            method,
+            headers: request.rawHeaders,
+            caller,
+            peer,
+            peerTrusted: trusted(peer),
+            prefix,
+            upgrade
+          }),
+          sharesOrigin: prefix !== null,
+          client: Downstream.make(incoming, listener.closing),
+          upload: Upload.make(request)
+        }
+      }
+
       /** Its value, if any, is what is left to do once nothing but the connections matter. */
+      const forward = (
+        { request, socket }: Listener.Incoming,
+        caller: Caller.Caller,
+        forwarding: Proxy.Forwarding,
+        first?: Proxy.Failure
+      ) =>
+        Effect.gen(function* () {
+          const { client, upload } = forwarding
+          const refuse = (error: ProxyError | Unavailable) =>
+            Effect.as(Answers.refuse(client, request, caller.local, refusal(error)), undefined)
+          const joined = yield* proxy
+            .forward(forwarding, first)
+            .pipe(Effect.catchTags({ ProxyError: refuse, Unavailable: refuse }))
+          if (joined !== undefined) return joined
+          if (upload.complete() || client.expectsContinue()) return undefined
+          const cut = Effect.sync(() => socket.destroy())
+          return () => Effect.timeoutOrElse(upload.over, { duration: lingering, orElse: () => cut })
+        })
+
+      /** Likewise. */
       const exchange = (incoming: Listener.Incoming) =>
         Effect.gen(function* () {
-          const { request, response, socket } = incoming
-          const headers = request.rawHeaders
+          const { request, response } = incoming
           const client = Downstream.make(incoming, listener.closing)
-          const caller = Caller.callerOf({ peer: socket.remoteAddress, headers, loopbackOnly, trusted })
+          const caller = callerOf(incoming)
           const refuse = (refusal: Refusal) => Answers.refuse(client, request, caller.local, refusal)
           if (isAmbiguous(request)) {
             yield* refuse(refusedAs(400, "The request does not say clearly where it is for or where it ends."))
             return undefined
           }
-          const method = request.method ?? "GET"
-          const upgrade = response === undefined ? (request.headers.upgrade ?? "") : undefined
-          const route = yield* routeOf({
-            method,
-            target: request.url ?? "",
-            host: caller.host,
-            upgrade: upgrade !== undefined
-          })
+          const route = yield* routeOf(routeInputOf(incoming, caller))
           switch (route._tag) {
             case "Refused":
               yield* refuse(refusedAs(route.status, route.detail))
@@ -104,39 +163,30 @@ export class Front extends Context.Service<
                 yield* own.handle({ request, response, caller })
               }
               return undefined
+            case "Project":
+              return yield* forward(incoming, caller, toProject(incoming, caller, route))
           }
-          const upload = Upload.make(request)
-          const peer = Caller.bareAddress(socket.remoteAddress)
-          const peerTrusted = trusted(peer)
-          const { prefix, project, target } = route
-          const joined = yield* proxy
-            .forward({
-              use: {
-                project,
-                kind: upgrade === undefined ? "request" : "connection",
-                client: caller.local ? null : caller.address
-              },
-              method,
-              path: target,
-              headers: toServer({ method, headers, caller, peer, peerTrusted, prefix, upgrade }),
-              sharesOrigin: prefix !== null,
-              client,
-              upload
-            })
-            .pipe(
-              Effect.catchTags({
-                ProxyError: (error) => Effect.as(refuse(refusal(error)), undefined),
-                Unavailable: (error) => Effect.as(refuse(refusal(error)), undefined)
-              })
-            )
-          if (joined !== undefined) return joined
-          if (upload.complete() || client.expectsContinue()) return undefined
-          const cut = Effect.sync(() => socket.destroy())
-          return () => Effect.timeoutOrElse(upload.over, { duration: lingering, orElse: () => cut })
         })
 
-      const handle = (incoming: Listener.Incoming) =>
-        Effect.scoped(Effect.flatMap(exchange(incoming), (rest) => rest?.() ?? Effect.void))
+      const scoped = (exchange: Effect.Effect<Downstream.Joined | undefined, never, Scope.Scope>) =>
+        Effect.scoped(Effect.flatMap(exchange, (rest) => rest?.() ?? Effect.void))
+
+      const handle = (incoming: Listener.Incoming) => scoped(exchange(incoming))
+
+      /** The hot path: a request without a body for a server that runs. Fibers see to all else, its failures too. */
+      const tryHandle: Listener.ListenerOptions["tryHandle"] = (incoming, rest) => {
+        const { expectsContinue, request, response } = incoming
+        if (expectsContinue || isAmbiguous(request)) return undefined
+        if (response !== undefined && !Proxy.repeatable.has(request.method ?? "")) return undefined
+        if (!Upload.isEmpty(request)) return undefined
+        const caller = callerOf(incoming)
+        const route = Routes.route(routeInputOf(incoming, caller), domain)
+        if (route._tag !== "Project") return undefined
+        const forwarding = toProject(incoming, caller, route)
+        return proxy.tryForward(forwarding, rest, (failure) =>
+          rest(scoped(forward(incoming, caller, forwarding, failure)))
+        )
+      }
 
       const { host, port } = config
       const listener: Listener.Listener = yield* Listener.listen({
@@ -145,7 +195,8 @@ export class Front extends Context.Service<
         grace,
         upgrades: mayUpgrade,
         limits,
-        handle
+        handle,
+        tryHandle
       })
       const shown = host === "0.0.0.0" || host === "::" ? "127.0.0.1" : host
       const url = `http://${shown.includes(":") ? `[${shown}]` : shown}:${listener.port}`

@@ -2,14 +2,16 @@
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
+import type { ClientRequest } from "node:http"
 import * as Agents from "../proxy/Agents.ts"
 import * as Deadlines from "../proxy/Deadlines.ts"
-import type { Downstream, Joined } from "../proxy/Downstream.ts"
+import type { Downstream, Joined, Unpassable } from "../proxy/Downstream.ts"
 import type { Upload } from "../proxy/Upload.ts"
 import * as Upstream from "../proxy/Upstream.ts"
+import { Broken, NotConnected, type Unsendable } from "../proxy/Upstream.ts"
 import { OrchestratorConfig } from "./OrchestratorConfig.ts"
 import { ProxyError, type Reason } from "./ProxyError.ts"
-import { Supervisor, type Unavailable, type Use } from "./Supervisor.ts"
+import { type Held, Supervisor, type Unavailable, type Use } from "./Supervisor.ts"
 
 export interface Forwarding {
   readonly use: Use
@@ -28,8 +30,20 @@ export interface Proxy {
    * Runs until the answer is with the client; fails only before the answer began. For an upgrade what is left to do is
    * its value, and the scope has to stay open until that is done.
    */
-  forward(forwarding: Forwarding): Effect.Effect<Joined | undefined, ProxyError | Unavailable, Scope.Scope>
+  forward(
+    forwarding: Forwarding,
+    /** How a first attempt went that was made without it. */
+    first?: Failure
+  ): Effect.Effect<Joined | undefined, ProxyError | Unavailable, Scope.Scope>
+  /**
+   * The same by callbacks, for a request without a body that may be sent twice, or an upgrade; undefined where the server
+   * does not run. Tells that the answer is with the client, or how it failed before it began. What it returns is for a
+   * client that goes away.
+   */
+  tryForward(forwarding: Forwarding, ended: () => void, failed: (failure: Failure) => void): (() => void) | undefined
 }
+
+export type Failure = Broken | NotConnected | ProxyError | Unpassable | Unsendable
 
 /** On one machine: a server that takes longer has stopped accepting. */
 const connectTimeoutMs = 5_000
@@ -37,13 +51,28 @@ const connectTimeoutMs = 5_000
 const reconnects = 2
 const reconnectEvery = "100 millis"
 
+const passHints = (request: ClientRequest, client: Downstream) =>
+  request.on("information", ({ headers: { link }, statusCode }) => {
+    if (statusCode === 103 && link !== undefined) client.sendHints(link)
+  })
+
 /** May be sent twice (RFC 9110 section 9.2.2), and have no body that would have to be. */
-const repeatable = new Set(["GET", "HEAD", "OPTIONS"])
+export const repeatable: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS"])
 
 /** With it a page could put itself before all that its origin serves, the orchestrator's own page included. */
 const widensScope = (name: string) => name === "service-worker-allowed"
 
-const failed = (reason: Reason, detail: string) => Effect.fail(new ProxyError({ reason, detail }))
+const failure = (reason: Reason, detail: string) => new ProxyError({ reason, detail })
+const failed = (reason: Reason, detail: string) => Effect.fail(failure(reason, detail))
+const noConnection = () => failure("connect_timeout", `no connection in ${connectTimeoutMs} ms`)
+
+/** What is left of a use when its answer has begun: an upgraded connection may hold on to it for days. */
+const over =
+  ({ release }: Held, ended: () => void) =>
+  () => {
+    release()
+    ended()
+  }
 
 export const make: Effect.Effect<Proxy, never, OrchestratorConfig | Supervisor | Scope.Scope> = Effect.gen(
   function* () {
@@ -63,16 +92,12 @@ export const make: Effect.Effect<Proxy, never, OrchestratorConfig | Supervisor |
         )
         const deadline = deadlines.start(connectTimeoutMs, giveUp)
         const answered = yield* Effect.gen(function* () {
-          yield* Effect.catchTag(connected, "TimedOut", () =>
-            failed("connect_timeout", `no connection in ${connectTimeoutMs} ms`)
-          )
+          yield* Effect.catchTag(connected, "TimedOut", () => Effect.fail(noConnection()))
           // Counted anew from the last that arrived of the request.
           upload.onProgress = () => deadline.extend(responseTimeoutMs)
           upload.onProgress()
           request.on("continue", client.sendContinue)
-          request.on("information", ({ headers: { link }, statusCode }) => {
-            if (statusCode === 103 && link !== undefined) client.sendHints(link)
-          })
+          passHints(request, client)
           upload.sendTo(request)
           return yield* Effect.catchTag(answer, "TimedOut", () =>
             failed(upload.starved() ? "request_timeout" : "response_timeout", `nothing for ${responseTimeoutMs} ms`)
@@ -95,9 +120,18 @@ export const make: Effect.Effect<Proxy, never, OrchestratorConfig | Supervisor |
         )
       })
 
-    const forward: Proxy["forward"] = (forwarding) => {
-      const keep = repeatable.has(forwarding.method) && forwarding.upload.empty && forwarding.use.kind === "request"
-      return attempt(forwarding, keep).pipe(
+    const mayRepeat = ({ method, upload, use }: Forwarding) =>
+      repeatable.has(method) && upload.empty && use.kind === "request"
+
+    const forward: Proxy["forward"] = (forwarding, first) => {
+      let made = first
+      const begin = Effect.suspend(() => {
+        if (made === undefined) return attempt(forwarding, mayRepeat(forwarding))
+        const failure = made
+        made = undefined
+        return Effect.fail(failure)
+      })
+      return begin.pipe(
         Effect.catchIf(
           (error) => error._tag === "Broken" && error.stale,
           () => attempt(forwarding, false)
@@ -116,6 +150,67 @@ export const make: Effect.Effect<Proxy, never, OrchestratorConfig | Supervisor |
         })
       )
     }
-    return { forward }
+
+    const tryForward: Proxy["tryForward"] = (forwarding, ended, failed) => {
+      const { client, headers, method, path, sharesOrigin, upload, use } = forwarding
+      const upgrade = use.kind === "connection"
+      const held = supervisor.tryUse(use)
+      if (held === undefined) return undefined
+      const { pid, port } = held.target
+      let connected = false
+      let begun = false
+      let giveUp = () => {}
+      const end = (failure?: Failure) => {
+        if (begun) return
+        begun = true
+        deadline.end()
+        held.release()
+        if (failure === undefined) ended()
+        else failed(failure)
+      }
+      const deadline = deadlines.start(connectTimeoutMs, () => {
+        end(connected ? failure("response_timeout", `nothing for ${responseTimeoutMs} ms`) : noConnection())
+        giveUp()
+      })
+      const answered = (answer: Upstream.Answer) => {
+        if (begun) return
+        const passed = client.pass(answer, sharesOrigin ? widensScope : undefined, over(held, ended))
+        if (typeof passed !== "function") {
+          end(passed)
+          giveUp()
+          return
+        }
+        begun = true
+        deadline.end()
+        giveUp = passed
+      }
+      try {
+        const request = Upstream.send(
+          { host: "127.0.0.1", port, method, path, headers, upgrade },
+          upgrade ? false : agents.of({ pid, port }),
+          {
+            connected: () => {
+              connected = true
+              deadline.extend(responseTimeoutMs)
+            },
+            answered,
+            failed: (detail) => {
+              if (begun) return
+              end(connected ? new Broken({ detail, stale: request.reusedSocket }) : new NotConnected({ detail }))
+            }
+          }
+        )
+        giveUp = () => request.destroy()
+        passHints(request, client)
+        upload.sendTo(request)
+      } catch (cause) {
+        end(Upstream.unsendable(cause))
+      }
+      return () => {
+        end()
+        giveUp()
+      }
+    }
+    return { forward, tryForward }
   }
 )

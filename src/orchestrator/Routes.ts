@@ -10,15 +10,17 @@ import * as ProjectId from "../domain/ProjectId.ts"
 import { isInternal } from "../proxy/InternalPath.ts"
 import { hostName } from "./Caller.ts"
 
+export interface ToProject {
+  readonly _tag: "Project"
+  readonly project: ProjectId.ProjectId
+  /** Path and query for its server; but for the prefix as received. */
+  readonly target: string
+  /** `/projects/<id>` where it was taken off. */
+  readonly prefix: string | null
+}
+
 export type Route =
-  | {
-      readonly _tag: "Project"
-      readonly project: ProjectId.ProjectId
-      /** Path and query for its server; but for the prefix as received. */
-      readonly target: string
-      /** `/projects/<id>` where it was taken off. */
-      readonly prefix: string | null
-    }
+  | ToProject
   | { readonly _tag: "Own" }
   | { readonly _tag: "Redirect"; readonly location: string }
   | { readonly _tag: "Refused"; readonly status: 400 | 404; readonly detail: string }

@@ -1,4 +1,5 @@
 /** The map from project to running server: counted references, an idle time to live, restarts, capacity. */
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
@@ -25,11 +26,11 @@ import type { Supervision } from "./supervisor/Supervision.ts"
 import type { Totals } from "./supervisor/Totals.ts"
 import type { Unavailable } from "./supervisor/Unavailable.ts"
 import * as Uptime from "./supervisor/Uptime.ts"
-import type { Target, Use } from "./supervisor/Use.ts"
+import type { Held, Target, Use } from "./supervisor/Use.ts"
 
 export { Unavailable } from "./supervisor/Unavailable.ts"
 export type { Totals } from "./supervisor/Totals.ts"
-export type { Target, Use } from "./supervisor/Use.ts"
+export type { Held, Target, Use } from "./supervisor/Use.ts"
 
 export class NoServer extends Schema.TaggedError<NoServer>()("NoServer", { detail: Schema.String }) {
   override get message() {
@@ -42,6 +43,8 @@ export class Supervisor extends Context.Service<
   {
     /** The project's server, spawned if need be; in use, and so not stopped for idleness, until the scope closes. */
     use(use: Use): Effect.Effect<Target, Unavailable, Scope.Scope>
+    /** As `use`, on the spot and without a scope, where the server runs; undefined: ask `use`. */
+    readonly tryUse: (use: Use) => Held | undefined
     /** Restarts the idle time of a running server; true where there is one. */
     ping(project: ProjectId): Effect.Effect<boolean>
     /**
@@ -106,12 +109,14 @@ const make = Effect.gen(function* () {
     draining: false
   }
   const fork = yield* FiberSet.makeRuntime<never, void>()
-  const use = makeUse(supervision, (entry) => void fork(drive(supervision, entry)))
+  const clock = yield* Clock.Clock
+  const { tryUse, use } = makeUse(supervision, (entry) => void fork(drive(supervision, entry)), clock)
   const commands = makeCommands(supervision)
   yield* Effect.addFinalizer(() => commands.drain)
 
   return Supervisor.of({
     use,
+    tryUse,
     ping: commands.ping,
     keepAwake: (token, seconds, reason) =>
       Effect.flatMap(commands.keepAwake(token, seconds, reason), (known) =>

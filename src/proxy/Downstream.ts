@@ -4,10 +4,10 @@ import * as Schema from "effect/Schema"
 import { type IncomingMessage, ServerResponse } from "node:http"
 import type { Socket } from "node:net"
 import type { Incoming } from "./Listener.ts"
-import { endToEnd, filter, values, type Flat } from "./Headers.ts"
-import { relay } from "./Relay.ts"
-import { splice } from "./Splice.ts"
-import type { Upgraded } from "./Upstream.ts"
+import { endToEnd, values, type Flat } from "./Headers.ts"
+import * as Relay from "./Relay.ts"
+import * as Splice from "./Splice.ts"
+import type { Answer, Upgraded } from "./Upstream.ts"
 
 /** The target's answer makes no sense to this client. */
 export class Unpassable extends Schema.TaggedError<Unpassable>()("Unpassable", { detail: Schema.String }) {
@@ -33,7 +33,10 @@ export type Joined = () => Effect.Effect<void>
 const joined =
   (left: Socket, right: Socket): Joined =>
   () =>
-    splice(left, right)
+    Splice.splice(left, right)
+
+/** Sees names in lower case. */
+export type Drops = (name: string) => boolean
 
 export interface Downstream {
   /** It waits for a 100 that it was not sent yet. */
@@ -42,11 +45,16 @@ export interface Downstream {
   /** A 103 with these links, where the client's version knows it. */
   sendHints(link: string | Array<string>): void
   /** Streams a target's answer, without the headers that `drops`; ends with it, or when either side is gone. */
-  respond(from: IncomingMessage, drops?: (name: string) => boolean): Effect.Effect<void, Unpassable>
+  respond(from: IncomingMessage, drops?: Drops): Effect.Effect<void, Unpassable>
   /**
    * Hands a target's 101 on. What it answers holds nothing else of the exchange: there may be thousands that only wait.
    */
   accept(upgraded: Upgraded): Effect.Effect<Joined, Unpassable>
+  /**
+   * `respond` or `accept` as it may be, without a fiber. What it returns cuts both sides; or says why the answer can't be
+   * passed on, and then nothing was sent and `ended` is not called.
+   */
+  pass(answer: Answer, drops: Drops | undefined, ended: () => void): (() => void) | Unpassable
   /** An answer of the proxy's own; cuts the connection if another one has begun. */
   answer(answer: OwnAnswer): void
 }
@@ -80,6 +88,28 @@ export const make = (incoming: Incoming, closing: () => boolean): Downstream => 
     return lines.join("\r\n")
   }
 
+  /** Writes the head of an answer. */
+  const begin = (from: IncomingMessage, drops: Drops | undefined): Unpassable | undefined => {
+    const to = response()
+    if (last()) to.shouldKeepAlive = false
+    try {
+      to.writeHead(from.statusCode ?? 502, from.statusMessage ?? "", endToEnd(from.rawHeaders, drops))
+      return undefined
+    } catch (cause) {
+      return new Unpassable({ detail: String(cause) })
+    }
+  }
+
+  /** Writes the head of a 101, and what each side has sent already. */
+  const join = ({ head: first, response: from, socket: target }: Upgraded): Unpassable | undefined => {
+    if (!upgrade) return new Unpassable({ detail: "101 to a request for no upgrade" })
+    socket.write(head(endToEnd(from.rawHeaders), from), "latin1")
+    if (first.length > 0) socket.write(first)
+    const early = takeOver()
+    if (early.length > 0) target.write(early)
+    return undefined
+  }
+
   return {
     expectsContinue: () => expecting,
     sendContinue() {
@@ -96,26 +126,19 @@ export const make = (incoming: Incoming, closing: () => boolean): Downstream => 
       }
     },
     respond: (from, drops) =>
-      Effect.gen(function* () {
-        const to = response()
-        if (last()) to.shouldKeepAlive = false
-        const headers = endToEnd(from.rawHeaders)
-        const kept = drops === undefined ? headers : filter(headers, (name) => !drops(name))
-        yield* Effect.try({
-          try: () => to.writeHead(from.statusCode ?? 502, from.statusMessage ?? "", kept),
-          catch: (cause) => new Unpassable({ detail: String(cause) })
-        })
-        yield* relay(from, to)
-      }),
-    accept: ({ head: first, response: from, socket: target }) =>
       Effect.suspend(() => {
-        if (!upgrade) return Effect.fail(new Unpassable({ detail: "101 to a request for no upgrade" }))
-        socket.write(head(endToEnd(from.rawHeaders), from), "latin1")
-        if (first.length > 0) socket.write(first)
-        const early = takeOver()
-        if (early.length > 0) target.write(early)
-        return Effect.succeed(joined(socket, target))
+        const refused = begin(from, drops)
+        return refused === undefined ? Relay.relay(from, response()) : Effect.fail(refused)
       }),
+    accept: (upgraded) =>
+      Effect.suspend(() => {
+        const refused = join(upgraded)
+        return refused === undefined ? Effect.succeed(joined(socket, upgraded.socket)) : Effect.fail(refused)
+      }),
+    pass(answer, drops, ended) {
+      if (answer._tag === "Upgraded") return join(answer) ?? Splice.start(socket, answer.socket, ended)
+      return begin(answer.response, drops) ?? Relay.start(answer.response, response(), ended)
+    },
     answer({ body, headers, status }) {
       const to = response()
       if (to.headersSent || to.destroyed) return void to.destroy()

@@ -30,12 +30,15 @@ export const values = (flat: Flat, name: string): ReadonlyArray<string> => {
   return found
 }
 
-/** Without what belongs to the connection that it came on. */
-export const endToEnd = (flat: Flat): Array<string> => {
+/** Without what belongs to the connection that it came on, and what else `drops`, which sees names in lower case. */
+export const endToEnd = (flat: Flat, drops?: (name: string) => boolean): Array<string> => {
   const named = new Set(
     values(flat, "connection").flatMap((value) => value.split(",").map((name) => name.trim().toLowerCase()))
   )
-  return filter(flat, (name) => !hopByHop.has(name) && (essential.has(name) || !named.has(name)))
+  return filter(
+    flat,
+    (name) => !hopByHop.has(name) && (essential.has(name) || !named.has(name)) && (drops === undefined || !drops(name))
+  )
 }
 
 /** Only a proxy says these. A server that turns headers into variables takes `_` for `-`. */

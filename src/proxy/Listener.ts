@@ -1,7 +1,8 @@
 /**
- * An HTTP listener whose requests are fibers: a client that goes away interrupts its request, and the end of
- * the scope lets those that run finish within a grace before it ends them with their connections.
+ * An HTTP listener whose requests are fibers, but for those that need none: a client that goes away ends its request, and
+ * the end of the scope lets those that run finish within a grace before it ends them with their connections.
  */
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import type * as Duration from "effect/Duration"
 import * as FiberSet from "effect/FiberSet"
@@ -62,6 +63,12 @@ export interface ListenerOptions {
   readonly limits?: ListenerLimits
   /** Answers the request itself; its failures are logged and cut the connection. */
   readonly handle: (incoming: Incoming) => Effect.Effect<void>
+  /**
+   * Does it without a fiber, which costs more than all else of a short exchange; undefined: `handle` does it. `rest` is
+   * called once, at its end: with an effect where one has to see to the request after all. What it returns is called when
+   * the client goes away before that; not for one that took an upgrade over.
+   */
+  readonly tryHandle?: (incoming: Incoming, rest: Rest) => (() => void) | undefined
 }
 
 export interface Listener {
@@ -72,12 +79,20 @@ export interface Listener {
   readonly refuse: Effect.Effect<void>
 }
 
+interface GiveUp {
+  now: () => void
+}
+
+export type Rest = (effect?: Effect.Effect<void>) => void
+
+const ignore = () => {}
+
 const hasBody = ({ headers }: http.IncomingMessage) =>
   headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? 0) > 0
 
 export const listen = (options: ListenerOptions): Effect.Effect<Listener, ListenError, Scope.Scope> =>
   Effect.gen(function* () {
-    const { handle, host, limits, port, upgrades } = options
+    const { handle, host, limits, port, tryHandle, upgrades } = options
     const sockets = new Set<Socket>()
     /** Requests in progress; a socket without one need not be waited for. */
     const active = new Map<Socket, number>()
@@ -128,26 +143,56 @@ export const listen = (options: ListenerOptions): Effect.Effect<Listener, Listen
       if (running <= 0) active.delete(socket)
       else if (sockets.has(socket)) active.set(socket, running)
     }
-    const start = (incoming: Incoming) => {
-      const { socket } = incoming
-      // Here, so that the next one of the same read sees it.
-      count(socket, 1)
-      return run(
-        handle(incoming).pipe(
+    /** Under way without a fiber. */
+    let quick = 0
+    let lastQuick: Deferred.Deferred<void> | undefined
+    const forked = (socket: Socket, effect: Effect.Effect<void>) => {
+      const fiber = run(
+        effect.pipe(
           Effect.tapDefect((defect) => Effect.logError("request failed", defect)),
           Effect.onExit((exit) => (exit._tag === "Success" ? Effect.void : Effect.sync(() => socket.destroy()))),
           Effect.ensuring(Effect.sync(() => count(socket, -1)))
         )
       )
+      return () => fiber.interruptUnsafe()
+    }
+    /** Apart from what is known of the request: a joined connection may hold on to this for days. */
+    const restOf = (socket: Socket, giveUp: GiveUp): Rest => {
+      quick += 1
+      return (effect) => {
+        // A fiber that takes over is there before this one is gone.
+        if (effect === undefined) count(socket, -1)
+        else giveUp.now = forked(socket, effect)
+        quick -= 1
+        if (quick === 0 && lastQuick !== undefined) Deferred.doneUnsafe(lastQuick, Effect.void)
+      }
+    }
+    /** What it returns is for a client that goes away. */
+    const start = (incoming: Incoming): GiveUp => {
+      const { socket } = incoming
+      // Here, so that the next one of the same read sees it.
+      count(socket, 1)
+      const giveUp: GiveUp = { now: ignore }
+      if (tryHandle !== undefined) {
+        const rest = restOf(socket, giveUp)
+        const own = tryHandle(incoming, rest)
+        if (own !== undefined) {
+          if (giveUp.now === ignore) giveUp.now = own
+          return giveUp
+        }
+        quick -= 1
+      }
+      giveUp.now = forked(socket, handle(incoming))
+      return giveUp
     }
     const maxPipelined = limits?.maxPipelined ?? Number.POSITIVE_INFINITY
     const requested = (expectsContinue: boolean) => (request: http.IncomingMessage, response: http.ServerResponse) => {
       if ((active.get(request.socket) ?? 0) >= maxPipelined) return void request.socket.destroy()
       response.on("error", () => {})
       const takeOver = () => Buffer.alloc(0)
-      const fiber = start({ request, socket: request.socket, response, expectsContinue, takeOver })
+      const giveUp = start({ request, socket: request.socket, response, expectsContinue, takeOver })
       response.once("close", () => {
-        if (!response.writableFinished) fiber.interruptUnsafe()
+        if (!response.writableFinished) giveUp.now()
       })
     }
     const upgraded = (request: http.IncomingMessage, head: Buffer) => {
@@ -160,16 +205,18 @@ export const listen = (options: ListenerOptions): Effect.Effect<Listener, Listen
         size += chunk.length
         if (size > earlyLimitBytes) socket.pause()
       }
-      const onGone = () => fiber.interruptUnsafe()
+      const onGone = () => giveUp.now()
       const takeOver = () => {
         // Nothing says when it will be over: the end of the scope does not wait for it.
         active.delete(socket)
         joined.add(socket)
+        // It would keep all that is known of the request for as long as the connection.
+        giveUp.now = ignore
         socket.pause().off("data", onData).off("end", onGone).off("close", onGone)
         return Buffer.concat(early)
       }
       socket.on("data", onData).once("end", onGone).once("close", onGone)
-      const fiber = start({ request, socket, response: undefined, expectsContinue: false, takeOver })
+      const giveUp = start({ request, socket, response: undefined, expectsContinue: false, takeOver })
     }
     server.on("request", requested(false))
     server.on("checkContinue", requested(true))
@@ -199,9 +246,15 @@ export const listen = (options: ListenerOptions): Effect.Effect<Listener, Listen
           if (!active.has(socket) && (joinedToo || !joined.has(socket))) socket.destroy()
         }
       })
+    const quickOver = Effect.suspend(() => {
+      if (quick === 0) return Effect.void
+      lastQuick = Deferred.makeUnsafe()
+      return Deferred.await(lastQuick)
+    })
     // First of all at the end: no new connections, idle ones closed, the others until the grace is over.
     yield* Effect.addFinalizer(() =>
       endIdle(true).pipe(
+        Effect.andThen(quickOver),
         Effect.andThen(FiberSet.awaitEmpty(fibers)),
         Effect.timeoutOption(options.grace),
         Effect.asVoid

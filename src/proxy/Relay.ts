@@ -19,37 +19,50 @@ interface Connected {
   readonly socket: Socket | null
 }
 
-/** Ends with the body, or when either side is gone: then both are, so that a cut answer is never taken for a whole one. */
+/**
+ * Ends with the body, or when either side is gone: then both are, so that a cut answer is never taken for a whole one.
+ * What it returns cuts both.
+ */
+export const start = (from: IncomingMessage, to: ServerResponse, ended: () => void): (() => void) => {
+  const cancel = () => {
+    from.destroy()
+    to.destroy()
+  }
+  const gone = () => {
+    from.destroy()
+    ended()
+  }
+  if (to.destroyed || (from.destroyed && !isWhole(from))) {
+    if (!to.destroyed) cut(from, to)
+    gone()
+    return cancel
+  }
+  // The first byte of a stream of events may be minutes away; its head is not. A body that came in the same packet is
+  // read before this is asked, and goes with its head: a fifth of what a short answer costs.
+  queueMicrotask(() => {
+    if (!from.readableDidRead && !from.complete && !to.destroyed) flushHead(to)
+  })
+  from.once("end", () => {
+    if (!isWhole(from)) return cut(from, to)
+    const trailers = Headers.trailers(from.rawTrailers)
+    try {
+      if (trailers.length > 0) to.addTrailers(trailers)
+    } catch {
+      // Trailers that can't be written are left out: the head is sent, there is no way to report them.
+    }
+    return void to.end()
+  })
+  from.once("close", () => {
+    if (!isWhole(from)) cut(from, to)
+  })
+  to.once("close", gone)
+  from.pipe(to, { end: false })
+  return cancel
+}
+
+/** Likewise; interruption cuts both. */
 export const relay = (from: IncomingMessage, to: ServerResponse): Effect.Effect<void> =>
   Effect.callback((resume) => {
-    const gone = () => {
-      from.destroy()
-      resume(Effect.void)
-    }
-    if (to.destroyed) return gone()
-    if (from.destroyed && !isWhole(from)) {
-      cut(from, to)
-      return gone()
-    }
-    // The first byte of a stream of events may be minutes away; its head is not. One that is there already goes with it.
-    if (from.readableLength === 0 && !from.complete) flushHead(to)
-    from.once("end", () => {
-      if (!isWhole(from)) return cut(from, to)
-      const trailers = Headers.trailers(from.rawTrailers)
-      try {
-        if (trailers.length > 0) to.addTrailers(trailers)
-      } catch {
-        // Trailers that can't be written are left out: the head is sent, there is no way to report them.
-      }
-      return void to.end()
-    })
-    from.once("close", () => {
-      if (!isWhole(from)) cut(from, to)
-    })
-    to.once("close", gone)
-    from.pipe(to, { end: false })
-    return Effect.sync(() => {
-      from.destroy()
-      to.destroy()
-    })
+    const cancel = start(from, to, () => resume(Effect.void))
+    return Effect.sync(cancel)
   })

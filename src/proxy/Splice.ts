@@ -13,36 +13,42 @@ const reset = (socket: Socket) => {
  */
 const halfOpenMs = 30_000
 
-/** Ends when both are closed; interruption destroys both. Neither's errors escape. */
+/** Tells when both are closed. Neither's errors escape. What it returns destroys both. */
+export const start = (left: Socket, right: Socket, ended: () => void, silentMs = halfOpenMs): (() => void) => {
+  const destroy = () => {
+    left.destroy()
+    right.destroy()
+  }
+  let open = 0
+  const join = (from: Socket, to: Socket) => {
+    from.on("error", () => reset(to))
+    if (from.closed) return
+    open += 1
+    from.setTimeout(0)
+    from.setNoDelay(true)
+    from.once("end", () => to.setTimeout(silentMs, destroy))
+    from.once("close", (broken) => {
+      // A clean end was passed on by the pipe, and what `to` has still to send it sends first.
+      if (broken) reset(to)
+      else to.destroySoon()
+      open -= 1
+      if (open === 0) ended()
+    })
+  }
+  join(left, right)
+  join(right, left)
+  if (left.destroyed || right.destroyed) destroy()
+  else {
+    left.pipe(right)
+    right.pipe(left)
+  }
+  if (open === 0) ended()
+  return destroy
+}
+
+/** Ends when both are closed; interruption destroys both. */
 export const splice = (left: Socket, right: Socket, silentMs = halfOpenMs): Effect.Effect<void> =>
   Effect.callback((resume) => {
-    const destroy = () => {
-      left.destroy()
-      right.destroy()
-    }
-    let open = 0
-    const join = (from: Socket, to: Socket) => {
-      from.on("error", () => reset(to))
-      if (from.closed) return
-      open += 1
-      from.setTimeout(0)
-      from.setNoDelay(true)
-      from.once("end", () => to.setTimeout(silentMs, destroy))
-      from.once("close", (broken) => {
-        // A clean end was passed on by the pipe, and what `to` has still to send it sends first.
-        if (broken) reset(to)
-        else to.destroySoon()
-        open -= 1
-        if (open === 0) resume(Effect.void)
-      })
-    }
-    join(left, right)
-    join(right, left)
-    if (left.destroyed || right.destroyed) destroy()
-    else {
-      left.pipe(right)
-      right.pipe(left)
-    }
-    if (open === 0) resume(Effect.void)
+    const destroy = start(left, right, () => resume(Effect.void), silentMs)
     return Effect.sync(destroy)
   })

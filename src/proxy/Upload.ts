@@ -21,9 +21,11 @@ export interface Upload {
   readonly over: Effect.Effect<void>
 }
 
+export const isEmpty = ({ headers }: IncomingMessage): boolean =>
+  headers["transfer-encoding"] === undefined && Number(headers["content-length"] ?? 0) === 0
+
 export const make = (source: IncomingMessage): Upload => {
-  const { headers } = source
-  const empty = headers["transfer-encoding"] === undefined && Number(headers["content-length"] ?? 0) === 0
+  const empty = isEmpty(source)
   // An upload that is cut reaches the exchange as the end of its connection; here it must only not be unhandled.
   if (!empty) source.on("error", () => {})
   const upload: Upload = {

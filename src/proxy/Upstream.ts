@@ -66,6 +66,59 @@ const halfOpen = ({ host, port }: Target) =>
 /** Of silence, until the system asks whether the peer is still there. */
 const keepAliveMs = 30_000
 
+/** What becomes of a request. */
+export interface Events {
+  /** The connection stands. */
+  readonly connected: () => void
+  /** At most once. */
+  readonly answered: (answer: Answer) => void
+  /** There will be no answer; may be told more than once. */
+  readonly failed: (detail: string) => void
+}
+
+/**
+ * Begins to connect; throws where Node refuses to write the request down. `agent` keeps connections for requests that may
+ * be sent twice; without one the connection is the request's own.
+ */
+export const send = (target: Target, agent: http.Agent | false, events: Events): http.ClientRequest => {
+  const { headers, host, method, path, port, upgrade } = target
+  const request = http.request({
+    host,
+    port,
+    method,
+    path,
+    // Also where the connection is the request's own: a server that answers early and closes would reset the
+    // connection under a body that is still coming, and its answer would be lost with it.
+    headers: upgrade ? headers : [...headers, "Connection", "keep-alive"],
+    ...(upgrade ? { createConnection: () => halfOpen(target) } : { agent: agent === false ? ownConnections : agent })
+  })
+  let answered = false
+  const fail = (detail: string) => {
+    // Also the end of each answered request comes by here.
+    if (!answered) events.failed(detail)
+  }
+  request.once("socket", (socket) => {
+    if (socket.connecting) socket.once("connect", events.connected)
+    else events.connected()
+  })
+  request.on("response", (response) => {
+    answered = true
+    response.on("error", ignore)
+    events.answered({ _tag: "Response", response })
+  })
+  request.on("upgrade", (response, socket, head) => {
+    answered = true
+    socket.on("error", ignore)
+    events.answered({ _tag: "Upgraded", response, socket, head })
+  })
+  // Stays for good: a request that was answered, or given up, may still fail.
+  request.on("error", (error) => fail(reason(error)))
+  request.on("close", () => fail("connection closed before an answer"))
+  return request
+}
+
+export const unsendable = (cause: unknown) => new Unsendable({ detail: String(cause) })
+
 /** What ends with the scope. */
 interface Held {
   by: http.ClientRequest | net.Socket | undefined
@@ -77,57 +130,30 @@ const releasing = (held: Held) => () => Effect.sync(() => held.by?.destroy())
 /** Likewise. */
 const ignore = () => {}
 
-/**
- * Begins to connect; the request and its connection end with the scope, unless the answer was read to its end. `agent`
- * keeps connections for requests that may be sent twice; without one the connection is the request's own.
- */
+/** As `send`; the request and its connection end with the scope, unless the answer was read to its end. */
 export const open = (target: Target, agent: http.Agent | false): Effect.Effect<Opening, Unsendable, Scope.Scope> =>
   Effect.suspend(() => {
     const connected = Deferred.makeUnsafe<void, NotConnected | TimedOut>()
     const answer = Deferred.makeUnsafe<Answer, Broken | TimedOut>()
     const held: Held = { by: undefined }
     const start = () => {
-      const { headers, host, method, path, port, upgrade } = target
-      const request = http.request({
-        host,
-        port,
-        method,
-        path,
-        // Also where the connection is the request's own: a server that answers early and closes would reset the
-        // connection under a body that is still coming, and its answer would be lost with it.
-        headers: upgrade ? headers : [...headers, "Connection", "keep-alive"],
-        ...(upgrade
-          ? { createConnection: () => halfOpen(target) }
-          : { agent: agent === false ? ownConnections : agent })
+      const request = send(target, agent, {
+        connected: () => Deferred.doneUnsafe(connected, Exit.void),
+        answered: (it) => {
+          if (it._tag === "Upgraded") held.by = it.socket
+          Deferred.doneUnsafe(answer, Exit.succeed(it))
+        },
+        failed: (detail) => {
+          // An error costs its stack.
+          if (Deferred.isDoneUnsafe(answer)) return
+          Deferred.doneUnsafe(connected, Exit.fail(new NotConnected({ detail })))
+          Deferred.doneUnsafe(answer, Exit.fail(new Broken({ detail, stale: request.reusedSocket })))
+        }
       })
-      const succeed = (value: Answer) => Deferred.doneUnsafe(answer, Exit.succeed(value))
-      const fail = (detail: string) => {
-        // Also the end of each answered request comes by here, and an error costs its stack.
-        if (Deferred.isDoneUnsafe(answer)) return
-        Deferred.doneUnsafe(connected, Exit.fail(new NotConnected({ detail })))
-        Deferred.doneUnsafe(answer, Exit.fail(new Broken({ detail, stale: request.reusedSocket })))
-      }
-      request.once("socket", (socket) => {
-        const ready = () => Deferred.doneUnsafe(connected, Exit.void)
-        if (socket.connecting) socket.once("connect", ready)
-        else ready()
-      })
-      request.on("response", (response) => {
-        response.on("error", () => {})
-        succeed({ _tag: "Response", response })
-      })
-      request.on("upgrade", (response, socket, head) => {
-        socket.on("error", ignore)
-        held.by = socket
-        succeed({ _tag: "Upgraded", response, socket, head })
-      })
-      // Stays for good: a request that was answered, or given up, may still fail.
-      request.on("error", (error) => fail(reason(error)))
-      request.on("close", () => fail("connection closed before an answer"))
       held.by = request
       return request
     }
-    const started = Effect.try({ try: start, catch: (cause) => new Unsendable({ detail: String(cause) }) })
+    const started = Effect.try({ try: start, catch: unsendable })
     return Effect.addFinalizer(releasing(held)).pipe(
       Effect.andThen(started),
       Effect.map((request) => ({

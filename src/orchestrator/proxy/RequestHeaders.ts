@@ -1,5 +1,5 @@
 /** What a project's server gets to see of a request's headers. */
-import { endToEnd, filter, saysProxy, values, type Flat } from "../../proxy/Headers.ts"
+import { endToEnd, saysProxy, values, type Flat } from "../../proxy/Headers.ts"
 import type { Caller } from "../Caller.ts"
 
 /** Of which Node expects no body. */
@@ -26,13 +26,11 @@ const portOf = ({ host, proto }: Caller) => /:(\d+)$/.exec(host ?? "")?.[1] ?? (
 export const toServer = (input: RequestHeadersInput): Array<string> => {
   const { caller, headers, method, peer, peerTrusted, prefix, upgrade } = input
   const chain = peerTrusted ? values(headers, "x-forwarded-for") : []
-  const flat = filter(endToEnd(headers), (name) => {
+  const flat = endToEnd(headers, (name) => {
     // What `Proxy` says a CGI program would take for its HTTP_PROXY.
-    if (name === "proxy" || name === "http2-settings") return false
-    if (!saysProxy(name)) return true
-    return (
-      peerTrusted && !name.includes("_") && !written.has(name) && !(name === "x-forwarded-prefix" && prefix !== null)
-    )
+    if (name === "proxy" || name === "http2-settings") return true
+    if (!saysProxy(name)) return false
+    return !peerTrusted || name.includes("_") || written.has(name) || (name === "x-forwarded-prefix" && prefix !== null)
   })
   flat.push("X-Forwarded-For", [...chain, peer].join(", "), "X-Real-IP", caller.address)
   flat.push("X-Forwarded-Proto", caller.proto, "X-Forwarded-Port", portOf(caller))

@@ -1,4 +1,5 @@
 /** Uses of servers: counted at once where the server runs, else they wait for it. */
+import type * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Scope from "effect/Scope"
@@ -8,7 +9,7 @@ import { marginMs } from "./Life.ts"
 import type { Supervision } from "./Supervision.ts"
 import * as Unavailable from "./Unavailable.ts"
 import * as Uptime from "./Uptime.ts"
-import type { Target, Use } from "./Use.ts"
+import type { Held, Target, Use } from "./Use.ts"
 
 interface Expected {
   readonly entry: Entry.Entry
@@ -46,15 +47,18 @@ const expect = (
   return { entry, begin: () => Entry.start(entry, now) }
 }
 
-const leave = ({ capacity }: Supervision, ticket: Entry.Ticket): Effect.Effect<void> =>
-  Effect.clockWith((clock) => {
-    const now = Uptime.nowUnsafe(clock)
-    if (Entry.release(ticket, now) !== null && capacity.waiting > 0) capacity.reclaim(now)
-    return Effect.void
-  })
+const leaveUnsafe = ({ capacity }: Supervision, ticket: Entry.Ticket, clock: Clock.Clock): void => {
+  const now = Uptime.nowUnsafe(clock)
+  if (Entry.release(ticket, now) !== null && capacity.waiting > 0) capacity.reclaim(now)
+}
+
+const leave = (supervision: Supervision, ticket: Entry.Ticket): Effect.Effect<void> =>
+  Effect.clockWith((clock) => Effect.succeed(leaveUnsafe(supervision, ticket, clock)))
+
+const ticketOf = ({ kind }: Use): Entry.Ticket => ({ kind, entry: null, counted: false })
 
 /** `launch` forks the fiber of a new entry. */
-export const makeUse = (supervision: Supervision, launch: (entry: Entry.Entry) => void) => {
+export const makeUse = (supervision: Supervision, launch: (entry: Entry.Entry) => void, clock: Clock.Clock) => {
   const { config, entries, totals } = supervision
   // For its predecessor to stop, for the end of a back-off, for a place, for its start.
   const limitMs = config.stopGraceMs + patienceMs + config.spawnTimeoutMs * 2 + marginMs
@@ -78,25 +82,38 @@ export const makeUse = (supervision: Supervision, launch: (entry: Entry.Entry) =
     )
   }
 
+  /** Counted at this very moment, where the server runs. */
+  const enterRunning = (use: Use, ticket: Entry.Ticket, now: number): Target | undefined => {
+    const entry = entries.get(use.project)
+    if (entry === undefined || entry.state._tag !== "Running") return undefined
+    Entry.hold(entry, ticket, now)
+    counted(use.kind)
+    return entry.state.running.target
+  }
+
   const enter = (use: Use, ticket: Entry.Ticket): Effect.Effect<Target, Unavailable.Unavailable> =>
     Effect.clockWith((clock) => {
       const now = Uptime.nowUnsafe(clock)
-      const entry = entries.get(use.project)
-      if (entry !== undefined && entry.state._tag === "Running") {
-        Entry.hold(entry, ticket, now)
-        counted(use.kind)
-        return Effect.succeed(entry.state.running.target)
-      }
+      const target = enterRunning(use, ticket, now)
+      if (target !== undefined) return Effect.succeed(target)
       return wait(use, ticket, now).pipe(
         Effect.tap(() => Effect.sync(() => counted(use.kind))),
         Effect.tapError(() => Effect.sync(() => void (totals.refused += 1)))
       )
     })
 
-  return (use: Use): Effect.Effect<Target, Unavailable.Unavailable, Scope.Scope> =>
+  const tryUse = (use: Use): Held | undefined => {
+    const ticket = ticketOf(use)
+    const target = enterRunning(use, ticket, Uptime.nowUnsafe(clock))
+    return target === undefined ? undefined : { target, release: () => leaveUnsafe(supervision, ticket, clock) }
+  }
+
+  const use = (use: Use): Effect.Effect<Target, Unavailable.Unavailable, Scope.Scope> =>
     Effect.flatMap(Effect.scope, (scope) => {
-      const ticket: Entry.Ticket = { kind: use.kind, entry: null, counted: false }
+      const ticket = ticketOf(use)
       // The way out first: there is no moment in which a counted use could be interrupted without being uncounted.
       return Effect.andThen(Scope.addFinalizer(scope, leave(supervision, ticket)), enter(use, ticket))
     })
+
+  return { use, tryUse }
 }

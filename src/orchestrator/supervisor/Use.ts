@@ -13,3 +13,9 @@ export interface Target {
   /** On 127.0.0.1. */
   readonly port: number
 }
+
+export interface Held {
+  readonly target: Target
+  /** Once, at the end of the use. */
+  readonly release: () => void
+}

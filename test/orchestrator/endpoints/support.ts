@@ -111,6 +111,7 @@ const layerSupervisor = (world: World) => {
       return world.servers.some(({ project_id }) => project_id === project)
     })
   return Layer.mock(Supervisor)({
+    tryUse: () => undefined,
     status: Effect.suspend(() => Effect.as(world.beforeStatus, world.servers)),
     totals: Effect.succeed(totals),
     ping: act("ping"),

@@ -17,6 +17,8 @@ import * as ProjectId from "../../../src/domain/ProjectId.ts"
 export interface Stubs {
   /** Whom a request reaches; a number is the port of a process 1. */
   readonly use: (use: Use) => Effect.Effect<Target | number, Unavailable, Scope.Scope>
+  /** Whom it reaches on the spot; by default nobody. */
+  readonly tryUse?: (use: Use) => Target | undefined
   readonly hosts?: Readonly<Record<string, string>>
   readonly config?: Partial<OrchestratorConfigValue>
 }
@@ -39,6 +41,13 @@ export const front = (stubs: Stubs): Effect.Effect<Fronted, never, Scope.Scope> 
     const own: Fronted["own"] = []
     let open = 0
     const supervisor = Layer.mock(Supervisor)({
+      tryUse: (use) => {
+        const target = stubs.tryUse?.(use)
+        if (target === undefined) return undefined
+        uses.push(use)
+        open += 1
+        return { target, release: () => (open -= 1) }
+      },
       use: (use) =>
         Effect.gen(function* () {
           uses.push(use)

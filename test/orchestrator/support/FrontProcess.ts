@@ -11,10 +11,16 @@ import { Front } from "../../../src/orchestrator/Front.ts"
 import { defaults, OrchestratorConfig } from "../../../src/orchestrator/OrchestratorConfig.ts"
 import { OwnEndpoints } from "../../../src/orchestrator/OwnEndpoints.ts"
 import { NoPlan, ProjectFolders } from "../../../src/orchestrator/ProjectFolders.ts"
-import { NoServer, Supervisor, Unavailable } from "../../../src/orchestrator/Supervisor.ts"
+import { type Held, NoServer, Supervisor, Unavailable, type Use } from "../../../src/orchestrator/Supervisor.ts"
 
 const reasons = ["forbidden", "invalid", "rate_limited", "full", "failed", "draining"] as const
 const inUse = { request: 0, connection: 0 }
+
+const hold = ({ kind, project }: Pick<Use, "kind" | "project">): Held => {
+  inUse[kind] += 1
+  const port = Number(project.slice(1))
+  return { target: { pid: port, port }, release: () => (inUse[kind] -= 1) }
+}
 
 const layerSupervisor = Layer.succeed(Supervisor, {
   use: ({ project, kind }) => {
@@ -23,14 +29,11 @@ const layerSupervisor = Layer.succeed(Supervisor, {
       return Effect.fail(new Unavailable({ reason, detail: `it is ${reason}`, retryAfterSeconds: 7, output: ["out"] }))
     }
     return Effect.acquireRelease(
-      Effect.sync(() => {
-        inUse[kind] += 1
-        const port = Number(project.slice(1))
-        return { pid: port, port }
-      }),
-      () => Effect.sync(() => (inUse[kind] -= 1))
-    )
+      Effect.sync(() => hold({ project, kind })),
+      ({ release }) => Effect.sync(release)
+    ).pipe(Effect.map(({ target }) => target))
   },
+  tryUse: (use) => (use.project.startsWith("x-") ? undefined : hold(use)),
   ping: () => Effect.succeed(false),
   keepAwake: () => Effect.fail(new NoServer({ detail: "none" })),
   stop: () => Effect.succeed(false),
