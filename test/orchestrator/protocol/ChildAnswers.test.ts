@@ -5,8 +5,10 @@ import { eventually } from "../../support/eventually.ts"
 import { answersIn, header } from "../support/Answers.ts"
 import { rawChild } from "../support/Child.ts"
 import { hostOn, Subject } from "../support/Subject.ts"
-import { suite } from "../support/Suite.ts"
+import { suites } from "../support/Suite.ts"
 import { dial, wire } from "../support/Wire.ts"
+
+const suite = suites()
 
 /** What a hostile or broken child would like another client, or this one's next request, to take for its answer. */
 const poison = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\nX-Poison: yes\r\n\r\nPOISON"
@@ -91,8 +93,8 @@ const nonsense: Readonly<Record<string, string>> = {
   "nothing, and the end": ""
 }
 
-suite("an answer of a child that is none", (it) => {
-  for (const [name, bytes] of Object.entries(nonsense)) {
+suite("an answer of a child that is none", (it, rows) => {
+  for (const [name, bytes] of rows(nonsense)) {
     it.effect(`${name}: 502, and its connection serves nobody else`, () =>
       Effect.gen(function* () {
         const child = yield* childSaying((socket) => {
@@ -132,8 +134,8 @@ const followed: Readonly<Record<string, { readonly bytes: string; readonly metho
     }
   }
 
-suite("more than an answer from a child", (it) => {
-  for (const [name, { body, bytes, method = "GET" }] of Object.entries(followed)) {
+suite("more than an answer from a child", (it, rows) => {
+  for (const [name, { body, bytes, method = "GET" }] of rows(followed)) {
     it.effect(`${name} reaches nobody`, () =>
       Effect.gen(function* () {
         const child = yield* childSaying(bytes)
@@ -198,7 +200,7 @@ suite("more than an answer from a child", (it) => {
   )
 })
 
-suite("a body that a child ends badly", (it) => {
+suite("a body that a child ends badly", (it, rows) => {
   const bad: Readonly<Record<string, string>> = {
     "a chunk size that is none": "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\nxyz\r\nPOISON",
     "a chunk longer than its size": "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nokPOISON\r\n0\r\n\r\n",
@@ -206,7 +208,7 @@ suite("a body that a child ends badly", (it) => {
       "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n1ffffffffffffffff\r\nPOISON",
     "a trailer that is none": "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-POISON\r\n\r\n"
   }
-  for (const [name, bytes] of Object.entries(bad)) {
+  for (const [name, bytes] of rows(bad)) {
     it.effect(`${name}: the client's answer is cut, and the connection with it`, () =>
       Effect.gen(function* () {
         const { port } = yield* Subject

@@ -7,8 +7,10 @@ import { httpChild, rawChild, recordingChild } from "../support/Child.ts"
 import { exchange } from "../support/Exchange.ts"
 import { drain, pour } from "../support/Pace.ts"
 import { hostOn, pathOn, Subject } from "../support/Subject.ts"
-import { suite } from "../support/Suite.ts"
+import { suites } from "../support/Suite.ts"
 import { dial, wire, type Wire } from "../support/Wire.ts"
+
+const suite = suites()
 
 const MiB = 1024 * 1024
 

@@ -2,13 +2,14 @@ import { assert } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import type { IncomingMessage } from "node:http"
 import type { Socket } from "node:net"
+import { amount } from "../../support/amount.ts"
 import { eventually } from "../../support/eventually.ts"
 import { httpChild, rawChild } from "../support/Child.ts"
 import { exchange } from "../support/Exchange.ts"
 import { upgradeAnswer, upgradeRequest } from "../support/Frames.ts"
 import { drain, pour, settled } from "../support/Pace.ts"
 import { hostOn, pathOn, Subject } from "../support/Subject.ts"
-import { suite } from "../support/Suite.ts"
+import { frontAlone, suiteAlone } from "../support/Suite.ts"
 import { dial } from "../support/Wire.ts"
 
 const MiB = 1024 * 1024
@@ -19,6 +20,9 @@ const small = 32 * MiB
 const growthLimit = 64 * MiB
 /** What may be under way in the buffers of the two connections and of the proxy. */
 const underWayLimit = 48 * MiB
+
+/** Through the whole orchestrator goes an upload, a download and an upgraded connection; in a full run all of these do. */
+const suite = amount(0, 1) === 1 ? suiteAlone : frontAlone
 
 /** By how many bytes the proxy's process became larger than it ever was; each suite has a process of its own. */
 const growth = <A, E, R>(warmUp: Effect.Effect<A, E, R>, during: Effect.Effect<A, E, R>) =>
@@ -69,7 +73,7 @@ const upload = (total: number, headers: Record<string, string | number>) =>
     assert.strictEqual(yield* body, `${total} true ${length} ${encoding}`)
   })
 
-suite("a chunked upload of 200 MiB", (it) => {
+suiteAlone("a chunked upload of 200 MiB", (it) => {
   it.effect("arrives whole in constant memory", () =>
     Effect.gen(function* () {
       assert.isBelow(yield* growth(upload(small, {}), upload(large, {})), growthLimit)
@@ -116,7 +120,7 @@ suite("a child that does not read", (it) => {
   )
 })
 
-suite("a client that does not read", (it) => {
+suiteAlone("a client that does not read", (it) => {
   it.effect("holds a download of 200 MiB back, and gets all of it once it reads", () =>
     Effect.gen(function* () {
       const { port } = yield* Subject
@@ -143,7 +147,8 @@ suite("a client that does not read", (it) => {
 })
 
 for (const fast of ["child", "client"] as const) {
-  suite(`an upgraded connection with a fast ${fast}`, (it) => {
+  const upgraded = fast === "child" ? suiteAlone : suite
+  upgraded(`an upgraded connection with a fast ${fast}`, (it) => {
     it.effect("pauses it while the other side does not read, and loses nothing", () =>
       Effect.gen(function* () {
         const held = (total: number) =>

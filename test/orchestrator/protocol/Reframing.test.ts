@@ -6,8 +6,10 @@ import { attack, get, hidden, post, type Names } from "../support/Attack.ts"
 import { recordingChild, type Seen } from "../support/Child.ts"
 import { upgradeRequest } from "../support/Frames.ts"
 import { hostOn, pathOn, Subject } from "../support/Subject.ts"
-import { suite } from "../support/Suite.ts"
+import { suites } from "../support/Suite.ts"
 import { dial } from "../support/Wire.ts"
+
+const suite = suites()
 
 const valuesOf = ({ rawHeaders }: Seen, name: string) =>
   rawHeaders.flatMap((value, at) => (at % 2 === 1 && rawHeaders[at - 1]?.toLowerCase() === name ? [value] : []))
@@ -73,8 +75,8 @@ const odd: Readonly<Record<string, (names: Names) => string>> = {
     )
 }
 
-suite("what is forwarded is framed in one way", (it) => {
-  for (const [name, bytes] of Object.entries(odd)) {
+suite("what is forwarded is framed in one way", (it, rows) => {
+  for (const [name, bytes] of rows(odd)) {
     it.effect(name, () =>
       Effect.gen(function* () {
         const { child, client, names } = yield* attack(bytes)

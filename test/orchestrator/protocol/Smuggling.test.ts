@@ -4,8 +4,10 @@ import { eventually } from "../../support/eventually.ts"
 import { answersIn } from "../support/Answers.ts"
 import { attack, get, hidden, post, type Names } from "../support/Attack.ts"
 import { Subject } from "../support/Subject.ts"
-import { suite } from "../support/Suite.ts"
+import { suites } from "../support/Suite.ts"
 import { dial } from "../support/Wire.ts"
+
+const suite = suites()
 
 /** Heads that two servers would read in two ways. */
 const heads: Readonly<Record<string, (names: Names) => string>> = {
@@ -138,8 +140,8 @@ const bodies: Readonly<Record<string, (names: Names) => string>> = {
   "trailers of 100 KB": (names) => `5\r\nabcde\r\n0\r\nX-A: ${"a".repeat(100_000)}\r\n\r\n${hidden(names)}`
 }
 
-suite("a head that can be read in two ways gets 400, ends its connection and reaches nobody", (it) => {
-  for (const [name, bytes] of Object.entries(heads)) {
+suite("a head that can be read in two ways gets 400, ends its connection and reaches nobody", (it, rows) => {
+  for (const [name, bytes] of rows(heads)) {
     it.effect(name, () =>
       Effect.gen(function* () {
         const { child, client } = yield* attack((names) => bytes(names) + hidden(names))
@@ -155,8 +157,8 @@ suite("a head that can be read in two ways gets 400, ends its connection and rea
 
   it.effect("each of them sent byte by byte reaches nobody either", () =>
     Effect.forEach(
-      Object.values(heads),
-      (bytes) =>
+      rows(heads),
+      ([, bytes]) =>
         Effect.gen(function* () {
           const { child, client, names } = yield* attack(() => "")
           for (const byte of bytes(names) + hidden(names)) client.send(byte)
@@ -170,7 +172,7 @@ suite("a head that can be read in two ways gets 400, ends its connection and rea
   )
 })
 
-suite("a request for nobody here gets 400 and reaches nobody", (it) => {
+suite("a request for nobody here gets 400 and reaches nobody", (it, rows) => {
   it.effect("CONNECT opens nothing, and ends its connection", () =>
     Effect.gen(function* () {
       const { child, client } = yield* attack(
@@ -185,7 +187,7 @@ suite("a request for nobody here gets 400 and reaches nobody", (it) => {
     })
   )
 
-  for (const [name, bytes] of Object.entries(misaddressed)) {
+  for (const [name, bytes] of rows(misaddressed)) {
     it.effect(name, () =>
       Effect.gen(function* () {
         const { child, client } = yield* attack(bytes)
@@ -197,8 +199,8 @@ suite("a request for nobody here gets 400 and reaches nobody", (it) => {
   }
 })
 
-suite("a chunked body that can be read in two ways is never whole for the child", (it) => {
-  for (const [name, bytes] of Object.entries(bodies)) {
+suite("a chunked body that can be read in two ways is never whole for the child", (it, rows) => {
+  for (const [name, bytes] of rows(bodies)) {
     it.effect(name, () =>
       Effect.gen(function* () {
         const { child, client, names } = yield* attack((names) =>

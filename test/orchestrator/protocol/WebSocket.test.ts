@@ -7,7 +7,9 @@ import { eventually } from "../../support/eventually.ts"
 import { httpChild, wsChild } from "../support/Child.ts"
 import { bytesOf, open, Refused, watchClose, type Closed } from "../support/Sockets.ts"
 import { atRest, hostOn, pathOn, Subject } from "../support/Subject.ts"
-import { suite } from "../support/Suite.ts"
+import { suites } from "../support/Suite.ts"
+
+const suite = suites()
 
 const echo = wsChild((socket) => socket.on("message", (data, binary) => socket.send(data, { binary })))
 
@@ -26,7 +28,7 @@ const pair = (rest = "/ws", options: Parameters<typeof open>[1] = {}, protocols:
     return { client, server, child }
   })
 
-suite("ws's own client", (it) => {
+suite("ws's own client", (it, rows) => {
   it.effect("text and binary messages stay what they are, empty ones too, in their order", () =>
     Effect.gen(function* () {
       const { port } = yield* Subject
@@ -128,13 +130,9 @@ suite("ws's own client", (it) => {
     })
   )
 
-  for (const [code, reason] of [
-    [1000, "done"],
-    [1001, "going away"],
-    [1011, "it broke"],
-    [4000, ""],
-    [4999, "grüße".repeat(17)]
-  ] as const) {
+  const closes = { 1000: "done", 1001: "going away", 1011: "it broke", 4000: "", 4999: "grüße".repeat(17) }
+  for (const [name, reason] of rows(closes)) {
+    const code = Number(name)
     it.effect(`close ${code} arrives with its reason, from either side`, () =>
       Effect.gen(function* () {
         const first = yield* pair()

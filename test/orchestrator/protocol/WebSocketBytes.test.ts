@@ -7,8 +7,10 @@ import { answersIn, header } from "../support/Answers.ts"
 import { httpChild, rawChild } from "../support/Child.ts"
 import { encode, opcodes, upgradeAnswer, upgradeRequest } from "../support/Frames.ts"
 import { hostOn, Subject } from "../support/Subject.ts"
-import { suite } from "../support/Suite.ts"
+import { suites } from "../support/Suite.ts"
 import { dial, wire, type Wire } from "../support/Wire.ts"
+
+const suite = suites()
 
 const headEnd = (text: string) => text.indexOf("\r\n\r\n") + 4
 const behindHead = (text: string) => text.slice(headEnd(text))
