@@ -1,3 +1,4 @@
+import { DearestFirst } from "./test/support/DearestFirst.ts"
 import { defineConfig } from "vitest/config"
 
 // Tests never sleep, so a test that is still running after a minute hangs.
@@ -8,7 +9,12 @@ export default defineConfig({
     fakeTimers: { toFake: [] },
     testTimeout: 60_000,
     hookTimeout: 60_000,
-    maxWorkers: 2,
+    // Most of a small file's time was the loading of Effect. The files of a worker share what they import: no module
+    // keeps state that a test changes, and what a test starts ends with it.
+    isolate: false,
+    // One more than cores: tests of processes wait for them.
+    maxWorkers: 3,
+    sequence: { sequencer: DearestFirst },
     reporters: ["default", "./test/support/ClosingLine.ts"]
   }
 })

@@ -129,6 +129,9 @@ export const started = (args: ReadonlyArray<string>, environment: Readonly<Recor
     return yield* run([valet, ...args], environment)
   })
 
+/** Arguments of Node that run an example of README. */
+export const example = (name: string): ReadonlyArray<string> => ["--conditions=valet-source", `examples/${name}`]
+
 /** Node with these arguments; its output is kept. */
 export const run = (
   args: ReadonlyArray<string>,

@@ -6,8 +6,22 @@ import * as Schema from "effect/Schema"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import * as Documents from "../../src/client/Documents.ts"
 import { DevRecordJson } from "../../src/local/dev/DevRecord.ts"
+import { freePort } from "../../src/process/Ports.ts"
+import { valet } from "../cli/support.ts"
 import { eventually } from "../support/eventually.ts"
-import { ask, bearer, create, decodeCreated, Platform, residentMb, socketOf } from "./Platform.ts"
+import {
+  ask,
+  bearer,
+  create,
+  decodeCreated,
+  example,
+  instanceEnvironment,
+  Platform,
+  residentMb,
+  run,
+  socketOf,
+  started
+} from "./Platform.ts"
 
 const flags = ["--instances", "2", "--idle-timeout", "300s", "--pool-size", "2", "--margin-scale", "0.02"]
 
@@ -150,6 +164,46 @@ layer(Platform.layer(flags), { excludeTestServices: true, timeout: "90 seconds" 
         assert.isBelow(status, 500, host)
       }
     })
+  )
+
+  it.effect("is found in order by valet doctor", () =>
+    Effect.gen(function* () {
+      const { dev, dataDir } = yield* Platform
+      const { code, stdout, stderr } = yield* valet(["doctor", "--json"], yield* instanceEnvironment(dev, dataDir))
+      assert.strictEqual(code, 0, stdout + stderr)
+      const { findings }: { findings: ReadonlyArray<{ check: string; outcome: string }> } = JSON.parse(stdout)
+      for (const check of ["database", "database (direct)", "migrations", "Fly", "clock", "R2"]) {
+        assert.strictEqual(findings.find((finding) => finding.check === check)?.outcome, "ok", check)
+      }
+    }).pipe(Effect.provide(NodeServices.layer))
+  )
+
+  it.effect("has its data folder for itself: another valet dev on it is refused", () =>
+    Effect.gen(function* () {
+      const { dev, dataDir } = yield* Platform
+      const { ended } = yield* started(["dev", "--port", "0", "--data-dir", dataDir])
+      assert.strictEqual(yield* ended, 1)
+      assert.strictEqual((yield* ask(dev.edge, { path: "/health/ready" })).status, 200)
+    }).pipe(Effect.scoped, Effect.provide(NodeServices.layer))
+  )
+
+  it.effect("carries the example on live systems, which serves its own route and the plane's under one listener", () =>
+    Effect.gen(function* () {
+      const { dev, dataDir } = yield* Platform
+      const port = yield* freePort
+      const base = `http://127.0.0.1:${port}`
+      const { child, ended } = yield* run(example("embed-live.ts"), {
+        ...(yield* instanceEnvironment(dev, dataDir)),
+        PORT: String(port)
+      })
+      const up = Effect.orElseSucceed(ask(base, { path: "/health/ready" }), () => ({ status: 0 }))
+      yield* eventually(Effect.map(up, ({ status }) => status === 200))
+      assert.strictEqual((yield* ask(base, { path: "/mine" })).body, "this one is mine")
+      const list = yield* ask(base, { path: "/api/projects", headers: bearer(dev) })
+      assert.strictEqual(list.status, 200)
+      child.kill("SIGTERM")
+      yield* ended
+    }).pipe(Effect.scoped, Effect.provide(NodeServices.layer))
   )
 
   it.effect("goes on when a control plane is killed, which is back a second later", () =>

@@ -89,17 +89,6 @@ describe("valet dev", () => {
       yield* nothingLeft(dataDir)
     }).pipe(Effect.scoped, Effect.provide(services))
   )
-
-  it.live("refuses a data folder that another one uses", () =>
-    Effect.gen(function* () {
-      const dataDir = yield* folder
-      const { child, ended } = yield* dev(dataDir)
-      const second = yield* started(["dev", "--port", "0", "--data-dir", dataDir])
-      assert.strictEqual(yield* second.ended, 1)
-      child.kill("SIGTERM")
-      yield* ended
-    }).pipe(Effect.scoped, Effect.provide(services))
-  )
 })
 
 const Status = Schema.fromJsonString(

@@ -30,6 +30,7 @@ import { layerInstance } from "../../src/testing/memory/MemoryStores.ts"
 import type { StoreFault } from "../../src/testing/memory/StoreFaults.ts"
 import { StoreFaults } from "../../src/testing/memory/StoreFaults.ts"
 import { layerTestPlane } from "../../src/testing/TestPlane.ts"
+import { amount } from "../support/amount.ts"
 import { atRest, lose, newProject, read, rest, settled, viewOf } from "./support.ts"
 
 const chaos = { on: false }
@@ -168,8 +169,10 @@ const storm = Effect.gen(function* () {
   yield* atRest
 })
 
-describe("a storm", () => {
-  it.effect.each(Array.from({ length: 12 }, (_, seed) => seed))(
+const storms = amount(6, 48)
+
+describe(`${storms} storms`, () => {
+  it.effect.each(Array.from({ length: storms }, (_, seed) => seed))(
     "of seed %i loses nothing",
     (seed) =>
       storm.pipe(

@@ -4,9 +4,12 @@ import * as Effect from "effect/Effect"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import * as Documents from "../../../src/client/Documents.ts"
 import { ask, processesNaming } from "../../e2e/Platform.ts"
+import { amount } from "../../support/amount.ts"
 import { orchestrator, temporaryFolder } from "./Running.ts"
 
 const child = new URL("children/stream.mjs", import.meta.url).pathname
+const projects = amount(60, 200)
+const places = amount(10, 20)
 
 describe("a crowd", () => {
   it.live("of 100 on one cold project causes one spawn, and all are served", () =>
@@ -32,20 +35,20 @@ describe("a crowd", () => {
   )
 
   it.live(
-    "over 200 projects of which 20 may run: every request is served, and never more than 20 servers run",
+    `over ${projects} projects of which ${places} may run: every request is served, and never more than ${places} servers run`,
     () =>
       Effect.gen(function* () {
-        const running = yield* orchestrator(yield* temporaryFolder, ["--max-servers", "20", "--", "node", child])
+        const running = yield* orchestrator(yield* temporaryFolder, ["--max-servers", `${places}`, "--", "node", child])
         let most = 0
         const ids = [
-          ...Array.from({ length: 200 }, (_, i) => `p${i}`),
-          ...Array.from({ length: 20 }, (_, i) => `p${i}`)
+          ...Array.from({ length: projects }, (_, i) => `p${i}`),
+          ...Array.from({ length: places }, (_, i) => `p${i}`)
         ]
         const answers = yield* Effect.forEach(
           ids,
           (id, i) =>
             Effect.gen(function* () {
-              if (i % 20 === 0) most = Math.max(most, (yield* processesNaming(running.data_dir)).length)
+              if (i % places === 0) most = Math.max(most, (yield* processesNaming(running.data_dir)).length)
               return yield* ask(running.url, { path: `/projects/${id}/` })
             }),
           { concurrency: 8 }
@@ -55,9 +58,9 @@ describe("a crowd", () => {
           []
         )
         // And the orchestrator itself.
-        assert.isAtMost(most, 21)
+        assert.isAtMost(most, places + 1)
         const { totals } = yield* running.status
-        assert.isAtLeast(totals.evictions, 200)
+        assert.isAtLeast(totals.evictions, projects)
       }).pipe(Effect.scoped, Effect.provide(NodeServices.layer)),
     180_000
   )

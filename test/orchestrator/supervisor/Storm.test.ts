@@ -9,6 +9,7 @@ import * as TestClock from "effect/testing/TestClock"
 import { Supervisor } from "../../../src/orchestrator/Supervisor.ts"
 import { FakeServerHost } from "../../../src/testing/FakeServerHost.ts"
 import type { FakeHealth, FakeScript } from "../../../src/testing/FakeServerHost.ts"
+import { amount } from "../../support/amount.ts"
 import { enter, id, layer } from "./support.ts"
 import type { Client } from "./support.ts"
 
@@ -112,9 +113,9 @@ const storm = Effect.fnUntraced(function* (forced: boolean) {
   return served
 })
 
-const seeds = Array.from({ length: 8 }, (_, i) => `storm ${i}`)
+const seeds = Array.from({ length: amount(3, 24) }, (_, i) => `storm ${i}`)
 
-describe("a storm", () => {
+describe(`${seeds.length} storms of ${stepsOfAStorm} steps`, () => {
   it.effect.each(seeds)("stops no server in use, and leaves nothing (%s)", (seed) =>
     storm(false).pipe(
       Effect.tap((served) => Effect.sync(() => assert.isAtLeast(served, 3))),

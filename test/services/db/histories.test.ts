@@ -6,6 +6,7 @@ import * as TestClock from "effect/testing/TestClock"
 import { layerMemoryStores } from "../../../src/testing/memory/MemoryStores.ts"
 import { history, runHistory } from "../../contract/stores/histories.ts"
 import { StoreTime } from "../../contract/stores/StoreHarness.ts"
+import { amount } from "../../support/amount.ts"
 import { layerStoreTime } from "../../support/StoreTime.ts"
 import { layerStores, sharedByFile } from "../../support/TestDatabase.ts"
 
@@ -13,8 +14,10 @@ const memoryTime = Layer.succeed(StoreTime, { advance: (ms) => TestClock.adjust(
 const memory = Layer.fresh(Layer.merge(layerMemoryStores, memoryTime)).pipe(Layer.provideMerge(TestClock.layer()))
 const postgres = sharedByFile(layerStoreTime.pipe(Layer.provideMerge(layerStores)))
 
-describe("histories on memory and PostgreSQL", () => {
-  it.live.each(Array.from({ length: 30 }, (_, i) => ({ seed: 1000 + i })))("$seed", ({ seed }) =>
+const histories = amount(12, 60)
+
+describe(`${histories} histories on memory and PostgreSQL`, () => {
+  it.live.each(Array.from({ length: histories }, (_, i) => ({ seed: 1000 + i })))("$seed", ({ seed }) =>
     Effect.gen(function* () {
       const expected = yield* runHistory(history(seed, 120)).pipe(Effect.provide(memory))
       const actual = yield* runHistory(history(seed, 120)).pipe(Effect.provide(postgres))
