@@ -8,7 +8,7 @@
  *     probes      /health/ready, /metrics
  *     dashboard   /
  *
- * `httpEffect` serves under any Effect HTTP server; `Server` puts the router's synchronous path before it.
+ * `httpEffect` serves under any Effect HTTP server; `Server` asks the router before it.
  */
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
@@ -91,7 +91,8 @@ const home = HttpRouter.add("GET", "/", toResponse(dashboard))
 
 const plane = Layer.mergeAll(api, routeReady, routeMetrics, home)
 
-const going = withHeaders(
+/** What waits is told when the instance goes. */
+export const going = withHeaders(
   problem({
     status: 503,
     code: "shutting_down",

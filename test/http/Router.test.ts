@@ -189,6 +189,30 @@ describe("the cache of routes", () => {
     )
   )
 
+  it.effect("reads together what comes while statements run", () =>
+    run((world, router) =>
+      Effect.gen(function* () {
+        const ids = Array.from({ length: 250 }, (_, index) => `demo-${index}`)
+        for (const id of ids) world.rows.set(id, active(id))
+        const go = yield* Latch.make(false)
+        world.beforeFind = go.await
+        const asked = yield* Effect.forkChild(
+          Effect.forEach(ids, (id) => router.route(request("/", { Host: projectHost(id) })), {
+            concurrency: "unbounded"
+          })
+        )
+        yield* Effect.yieldNow
+        yield* go.open
+        const answers = yield* Fiber.join(asked)
+        assert.deepStrictEqual(
+          answers.map((answer) => answer?.headers["fly-replay"]?.split(";")[0]),
+          ids.map((id) => `instance=m-${id}`)
+        )
+        assert.isAtMost(world.finds, 7)
+      })
+    )
+  )
+
   it.effect("reads a row once for all who wait, also when the first of them leaves", () =>
     run((world, router) =>
       Effect.gen(function* () {

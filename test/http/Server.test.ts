@@ -47,6 +47,23 @@ describe("the listener", () => {
     })
   )
 
+  it.live("frames what the router has to say, and keeps the connection", () =>
+    Effect.gen(function* () {
+      const world = yield* makeWorld
+      const { port } = yield* serve(world)
+      const asked = `GET / HTTP/1.1\nHost: ${demo}\n`
+      const text = yield* sendRaw(port, `${asked}\nHEAD / HTTP/1.1\nHost: ${demo}\n\n${asked}Connection: close\n\n`)
+      const lengths = [...text.matchAll(/\r\ncontent-length: (\d+)\r\n/gi)].map(([, length]) => length)
+      const [first = ""] = text.split("HTTP/1.1 404 Not Found\r\n").slice(1)
+      assert.deepStrictEqual(
+        lengths,
+        Array.from({ length: 3 }, () => String(first.split("\r\n\r\n")[1]?.length))
+      )
+      assert.strictEqual(text.split('"project_not_found"').length - 1, 2)
+      assert.notMatch(text, /chunked/i)
+    })
+  )
+
   it.live("replays upgrades, cached or not, and closes the connection", () =>
     Effect.gen(function* () {
       const world = yield* makeWorld

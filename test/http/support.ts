@@ -17,7 +17,7 @@ import { Lifecycle, type WakeResult } from "../../src/programs/lifecycle/Lifecyc
 import { ChangeFeed } from "../../src/services/db/ChangeFeed.ts"
 import { Machines } from "../../src/services/db/Machines.ts"
 import { Plane } from "../../src/services/db/Plane.ts"
-import { type Change, Projects, type ProjectView } from "../../src/services/db/Projects.ts"
+import { type Change, Projects, type ProjectView, routeRow } from "../../src/services/db/Projects.ts"
 import { type StoreError } from "../../src/services/db/StoreError.ts"
 import { KeyError, Keys } from "../../src/services/Keys.ts"
 import { PlaneHttp } from "../../src/http/PlaneHttp.ts"
@@ -93,7 +93,7 @@ export interface World {
   readonly rows: Map<string, ProjectView>
   readonly touched: Array<ReadonlyArray<string>>
   finds: number
-  /** Runs inside every `find`, before the row is read. */
+  /** Runs inside every `find` and `routes`, before rows are read. */
   beforeFind: Effect.Effect<void, StoreError>
   beforeTouch: Effect.Effect<void, StoreError>
   listening: boolean
@@ -120,6 +120,22 @@ export const layerProjects = (world: World, more: Partial<Projects["Service"]> =
         return Effect.andThen(
           world.beforeFind,
           Effect.sync(() => Option.fromNullishOr(world.rows.get(projectId)))
+        )
+      }),
+    routes: (ids) =>
+      Effect.suspend(() => {
+        world.finds++
+        return Effect.andThen(
+          world.beforeFind,
+          Effect.sync(
+            () =>
+              new Map(
+                ids.flatMap((id) => {
+                  const view = world.rows.get(id)
+                  return view === undefined ? [] : [[id, routeRow(view)] as const]
+                })
+              )
+          )
         )
       }),
     touch: (ids) =>

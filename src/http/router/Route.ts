@@ -1,6 +1,6 @@
 /** What a project's row says about a request for it. Pure. */
 import type { ProjectId } from "../../domain/ProjectId.ts"
-import type { ProjectView } from "../../services/db/Projects.ts"
+import type { RouteRow } from "../../services/db/Projects.ts"
 import type { Answer } from "../Answer.ts"
 
 export type Route =
@@ -26,14 +26,17 @@ export const replayAnswer = (replayHeader: string): Answer => ({
   body: ""
 })
 
-export const routeOf = (view: ProjectView | null, replayHeader: (machineId: string) => string): Route => {
-  if (view === null) return missing
-  const { project, machine } = view
-  if (project.state === "deleted" || project.operation === "deleting") return missing
-  if (project.dataUnavailable) return unavailable
-  if (project.operation !== "none") return { _tag: "Moving", state: project.state }
-  if (project.state === "dormant") return asleep
-  return machine === null || machine.machineId === null
-    ? { _tag: "Moving", state: project.state }
-    : { _tag: "Replay", projectId: project.projectId, answer: replayAnswer(replayHeader(machine.machineId)) }
+/** `row`: undefined where there is no such project. */
+export const routeOf = (
+  projectId: ProjectId,
+  row: RouteRow | undefined,
+  replayHeader: (machineId: string) => string
+): Route => {
+  if (row === undefined || row.state === "deleted" || row.operation === "deleting") return missing
+  if (row.dataUnavailable) return unavailable
+  if (row.operation !== "none") return { _tag: "Moving", state: row.state }
+  if (row.state === "dormant") return asleep
+  return row.machineId === null
+    ? { _tag: "Moving", state: row.state }
+    : { _tag: "Replay", projectId, answer: replayAnswer(replayHeader(row.machineId)) }
 }

@@ -11,7 +11,7 @@ import { replayHeader, staleState, stateOf } from "../../contract/FlyReplay.ts"
 import type { ProjectId } from "../../domain/ProjectId.ts"
 import { Deadline, Lifecycle, WakeError, type WakeResult } from "../../programs/lifecycle/Lifecycle.ts"
 import type { ChangeFeed } from "../../services/db/ChangeFeed.ts"
-import type { Projects } from "../../services/db/Projects.ts"
+import { type Projects, routeRow } from "../../services/db/Projects.ts"
 import type { Answer } from "../Answer.ts"
 import { preflight } from "../Cors.ts"
 import * as Answers from "./Answers.ts"
@@ -152,7 +152,7 @@ const make: Effect.Effect<Router["Service"], never, PlaneConfig | Projects | Cha
             // What is cached may still be the row from before; the change's own notice comes later.
             cache.drop(projectId)
             if (result.woken) counts.wakes++
-            const route = routeOf(result.view, toReplay)
+            const route = routeOf(projectId, routeRow(result.view), toReplay)
             return route._tag === "Replay" ? replay(projectId, route.answer) : Answers.waking(request)
           }
         })

@@ -80,12 +80,29 @@ export interface BegunRehost {
 
 export type Change = { readonly _tag: "Resync" } | { readonly _tag: "Changed"; readonly projectId: ProjectId }
 
+export interface RouteRow {
+  readonly state: ProjectState
+  readonly operation: Operation
+  readonly dataUnavailable: boolean
+  /** Of the machine that serves it, once Fly has told it. */
+  readonly machineId: string | null
+}
+
+export const routeRow = ({ machine, project }: ProjectView): RouteRow => ({
+  state: project.state,
+  operation: project.operation,
+  dataUnavailable: project.dataUnavailable,
+  machineId: machine?.machineId ?? null
+})
+
 export class Projects extends Context.Service<
   Projects,
   {
     /** Inserts the row, dormant and creating at generation 1, and claims. Limits are exact across instances. */
     create(input: CreateProject): Effect.Effect<CreateOutcome, StoreError>
     find(projectId: ProjectId): Effect.Effect<Option.Option<ProjectView>, StoreError>
+    /** What a route needs of each of these, in one statement; who is not in it does not exist. */
+    routes(projectIds: ReadonlyArray<ProjectId>): Effect.Effect<ReadonlyMap<string, RouteRow>, StoreError>
 
     /**
      * dormant (none, or creating/waking with an expired lease) → waking, generation + 1, and the claim. Refuses while

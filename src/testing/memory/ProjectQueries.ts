@@ -7,14 +7,14 @@ import type { Operation, Project, ProjectState } from "../../domain/Project.ts"
 import * as ProjectId from "../../domain/ProjectId.ts"
 import { isIdle } from "../../domain/transitions/Archive.ts"
 import { leaseExpired } from "../../domain/transitions/Rows.ts"
-import type { Projects } from "../../services/db/Projects.ts"
+import { type Projects, routeRow } from "../../services/db/Projects.ts"
 import { StoreError } from "../../services/db/StoreError.ts"
 import type { MemoryTables } from "./MemoryTables.ts"
 import type { Run } from "./StoreFaults.ts"
 
 type Queries = Pick<
   Projects["Service"],
-  "find" | "list" | "counts" | "running" | "idleCandidates" | "expiredLeases" | "events"
+  "find" | "routes" | "list" | "counts" | "running" | "idleCandidates" | "expiredLeases" | "events"
 >
 
 const byId = (a: Project, b: Project): number => (a.projectId < b.projectId ? -1 : 1)
@@ -40,6 +40,18 @@ export const projectQueries = (tables: MemoryTables, run: Run): Queries => {
   const all = () => [...tables.projects.values()]
   return {
     find: (projectId) => run("find", () => Option.fromNullishOr(tables.viewOf(projectId))),
+
+    routes: (projectIds) =>
+      run(
+        "routes",
+        () =>
+          new Map(
+            projectIds.flatMap((projectId) => {
+              const view = tables.viewOf(projectId)
+              return view === null ? [] : [[projectId, routeRow(view)] as const]
+            })
+          )
+      ),
 
     list: Effect.fnUntraced(function* ({ cursor, limit, state }) {
       const after = cursor === null ? null : decodeCursor(cursor)

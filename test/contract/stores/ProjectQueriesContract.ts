@@ -3,9 +3,9 @@ import { assert, describe } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { leaseOf, type ProjectState } from "../../../src/domain/Project.ts"
-import { Projects } from "../../../src/services/db/Projects.ts"
+import { Projects, routeRow } from "../../../src/services/db/Projects.ts"
 import * as given from "./Given.ts"
-import { advance, day, hour, minute, second, type StoreHarness, testsOn } from "./StoreHarness.ts"
+import { advance, day, hour, second, type StoreHarness, testsOn } from "./StoreHarness.ts"
 
 const idsOf = (rows: ReadonlyArray<{ readonly projectId: string }>) => rows.map(({ projectId }) => String(projectId))
 
@@ -64,6 +64,31 @@ export const projectQueriesContract = (harness: StoreHarness) => {
         yield* projects.updateSettings(lease.projectId, { pinned: true })
         const view = yield* given.comeUp(lease)
         assert.strictEqual(view.project.settings.pinned, true)
+      }))
+  })
+
+  describe(`${harness.name}: routes`, () => {
+    test("what each row and its machine say, and nothing of who does not exist", () =>
+      Effect.gen(function* () {
+        const projects = yield* Projects
+        const { machine } = yield* given.active("up")
+        yield* given.dormant("asleep")
+        yield* given.active("archiving")
+        yield* given.archiving("archiving")
+        yield* given.unavailable("lost")
+        yield* given.creating("gone")
+        yield* given.deleted("gone")
+        const ids = ["up", "asleep", "archiving", "lost", "gone", "nobody", "up"].map(given.projectId)
+        const rows = yield* projects.routes(ids)
+        assert.deepStrictEqual([...rows.keys()].toSorted(), ["archiving", "asleep", "gone", "lost", "up"])
+        for (const id of rows.keys()) {
+          const view = Option.getOrThrow(yield* projects.find(given.projectId(id)))
+          assert.deepStrictEqual(rows.get(id), routeRow(view), id)
+        }
+        assert.isNotNull(machine.machineId)
+        assert.strictEqual(rows.get("up")?.machineId, machine.machineId)
+        assert.strictEqual(rows.get("asleep")?.machineId, null)
+        assert.strictEqual((yield* projects.routes([])).size, 0)
       }))
   })
 

@@ -53,6 +53,7 @@ const everythingHot = Effect.gen(function* () {
   const { machine } = yield* given.active("red")
   const after = { lastActiveAt: 0, projectId: given.projectId("red") }
   yield* given.ready("pool1")
+  yield* projects.routes([after.projectId, given.projectId("crowd-10")])
   yield* projects.list({ state: null, cursor: null, limit: 20 })
   const page = yield* projects.list({ state: "dormant", cursor: null, limit: 20 })
   yield* projects.list({ state: "dormant", cursor: page.next, limit: 20 })

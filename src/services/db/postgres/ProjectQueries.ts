@@ -6,7 +6,7 @@ import type * as SqlClient from "effect/sql/SqlClient"
 import type { Fragment } from "effect/sql/Statement"
 import { operations, projectStates } from "../../../domain/Project.ts"
 import { ProjectId } from "../../../domain/ProjectId.ts"
-import type { Projects } from "../Projects.ts"
+import type { Projects, RouteRow } from "../Projects.ts"
 import { StoreError } from "../StoreError.ts"
 import { decodeCursor, encodeCursor } from "./Cursor.ts"
 import { eventRows, foundRows, projectRows, viewOf } from "./Rows.ts"
@@ -14,7 +14,7 @@ import { read } from "./Run.ts"
 
 type Queries = Pick<
   Projects["Service"],
-  "find" | "list" | "counts" | "running" | "idleCandidates" | "expiredLeases" | "events"
+  "find" | "routes" | "list" | "counts" | "running" | "idleCandidates" | "expiredLeases" | "events"
 >
 
 const decodeCounts = Schema.decodeUnknownEffect(
@@ -24,6 +24,17 @@ const decodeCounts = Schema.decodeUnknownEffect(
       operation: Schema.Literals(operations),
       data_unavailable: Schema.Boolean,
       n: Schema.Int
+    })
+  )
+)
+const decodeRoutes = Schema.decodeUnknownEffect(
+  Schema.Array(
+    Schema.Struct({
+      project_id: Schema.String,
+      state: Schema.Literals(projectStates),
+      operation: Schema.Literals(operations),
+      data_unavailable: Schema.Boolean,
+      machine_id: Schema.NullOr(Schema.String)
     })
   )
 )
@@ -40,6 +51,29 @@ export const makeProjectQueries = (sql: SqlClient.SqlClient): Queries => {
       Effect.flatMap(foundRows),
       Effect.map((rows) => Option.fromNullishOr(viewOf(rows))),
       read("find")
+    )
+
+  const routes: Queries["routes"] = (projectIds) =>
+    sql`
+      SELECT p.project_id, p.state, p.operation, p.data_unavailable, m.machine_id
+      FROM valet.projects p LEFT JOIN valet.machines m ON m.name = p.machine
+      WHERE p.project_id = ANY(${[...projectIds]}::text[])`.pipe(
+      Effect.flatMap(decodeRoutes),
+      Effect.map(
+        (rows) =>
+          new Map(
+            rows.map((row): readonly [string, RouteRow] => [
+              row.project_id,
+              {
+                state: row.state,
+                operation: row.operation,
+                dataUnavailable: row.data_unavailable,
+                machineId: row.machine_id
+              }
+            ])
+          )
+      ),
+      read("routes")
     )
 
   const list: Queries["list"] = Effect.fnUntraced(function* ({ cursor, limit, state }) {
@@ -137,5 +171,5 @@ export const makeProjectQueries = (sql: SqlClient.SqlClient): Queries => {
       WHERE e.project_id = ${projectId} ${before === null ? sql`` : sql`AND e.id < ${before}::bigint`}
       ORDER BY e.id DESC LIMIT ${limit}::int`.pipe(Effect.flatMap(eventRows), read("events"))
 
-  return { counts, events, expiredLeases, find, idleCandidates, list, running }
+  return { counts, events, expiredLeases, find, idleCandidates, list, routes, running }
 }
