@@ -80,8 +80,8 @@ const run = ({ quick }: { readonly quick: boolean }) =>
         if (others > 0 || loaded.done === 0) {
           return yield* new BenchFailed({ detail: `answers by class: ${loaded.byClass.join()}\n${server.said()}` })
         }
-        const all = (loaded.done / loaded.seconds) * ((times.warmupMs + times.measureMs) / 1_000)
-        return { ...loaded, cpuUs: (((yield* server.cpuSeconds) - before) * 1e6) / all }
+        const used = (yield* server.cpuSeconds) - before
+        return { ...loaded, perCpuSecond: used > 0 ? loaded.total / used : null }
       })
 
     const figures = yield* Effect.forEach(cases(projects), (each) =>
@@ -94,7 +94,7 @@ const run = ({ quick }: { readonly quick: boolean }) =>
             if (isBase) rate = Math.max(1, Math.floor(closed.perSecond / 2))
             const open = yield* measured(server, each, rate)
             return {
-              values: { perSecond: closed.perSecond, p99Ms: open.p99Ms, cpuUs: closed.cpuUs },
+              values: { perSecond: closed.perSecond, p99Ms: open.p99Ms, perCpuSecond: closed.perCpuSecond },
               generatorCpu: Math.max(closed.generatorCpu, open.generatorCpu)
             }
           })
@@ -102,7 +102,7 @@ const run = ({ quick }: { readonly quick: boolean }) =>
           { name: each.base, round: round(servers.bare, true) },
           { name: "valet", round: round(servers.valet, false) }
         ])
-        const of = (name: string, unit: string, measure: "perSecond" | "p99Ms" | "cpuUs", goal?: Figure["goal"]) =>
+        const of = (name: string, unit: string, measure: "perSecond" | "p99Ms" | "perCpuSecond", goal?: Figure["goal"]) =>
           figure({
             name: `${each.name}: ${name}`,
             unit,
@@ -113,7 +113,7 @@ const run = ({ quick }: { readonly quick: boolean }) =>
         return [
           of("throughput", "/s", "perSecond", { atLeast: 0.85 }),
           of("p99 at half the base's rate", "ms", "p99Ms", { atMost: 1.5 }),
-          of("CPU of a request", "µs", "cpuUs")
+          of("per second of its CPU", "", "perCpuSecond")
         ]
       })
     )

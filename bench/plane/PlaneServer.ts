@@ -1,6 +1,6 @@
 /**
- * One instance of the plane as a process: the live router and stores on the database of DATABASE_URL. Fly, the machines
- * and the object store answer at once, so that what is measured is the plane. No loop runs by itself; any request to the
+ * One instance of the plane as a process: the live router and stores on the database of DATABASE_URL, with Fly, the machines
+ * and the object store as `Outside` has them. No loop runs by itself; any request to the
  * second port runs one pass of the dormancy sweep and answers when it has ended. Tells its ports in a line of JSON.
  */
 import { createServer } from "node:http"
@@ -21,7 +21,7 @@ import { layerLifecycle } from "../../src/programs/lifecycle/LifecycleLive.ts"
 import { layerPostgresConfig } from "../../src/services/db/Postgres.ts"
 import { layerKeys } from "../../src/services/KeysLive.ts"
 import { layerBenchConfig } from "./Config.ts"
-import { layerInstantOutside } from "./Outside.ts"
+import { layerOutside } from "./Outside.ts"
 
 const plane = Server.layer().pipe(
   Layer.provide(PlaneHttp.layer),
@@ -29,7 +29,7 @@ const plane = Server.layer().pipe(
   Layer.provide(layerLoops([])),
   Layer.provide(layerLifecycle),
   Layer.provideMerge(Layer.mergeAll(Identity.layer, Signals.layer)),
-  Layer.provideMerge(layerInstantOutside),
+  Layer.provideMerge(layerOutside),
   Layer.provideMerge(layerKeys),
   Layer.provideMerge(layerPostgresConfig),
   Layer.provideMerge(SecureRandom.layerWebCrypto),

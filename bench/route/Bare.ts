@@ -10,7 +10,7 @@ import * as Effect from "effect/Effect"
 import * as PgPool from "@effect/sql-pg/PgPool"
 
 const statement = `
-  SELECT to_json(p) AS project, to_json(m) AS machine
+  SELECT p.project_id, p.state, p.operation, p.data_unavailable, m.machine_id
   FROM valet.projects p LEFT JOIN valet.machines m ON m.name = p.machine
   WHERE p.project_id = $1`
 
@@ -25,12 +25,8 @@ const remember = (id: string, replay: string) => {
   young.set(id, replay)
 }
 
-const replayOf = (row: unknown): string => {
-  if (typeof row !== "object" || row === null || !("machine" in row)) return ""
-  const { machine } = row
-  if (typeof machine !== "object" || machine === null || !("machine_id" in machine)) return ""
-  return `instance=${String(machine.machine_id)};app=valet-projects;timeout=10s;fallback=prefer_self`
-}
+const replayOf = (machineId: unknown): string =>
+  `instance=${String(machineId)};app=valet-projects;timeout=10s;fallback=prefer_self`
 
 await Effect.gen(function* () {
   const pool = yield* PgPool.make({
@@ -46,7 +42,7 @@ await Effect.gen(function* () {
       .use((connection) => connection.query(statement, [id], true))
       .pipe(
         Effect.map(({ rows }) => {
-          const replay = replayOf(rows[0])
+          const replay = replayOf(rows[0]?.["machine_id"])
           remember(id, replay)
           return replay
         })
