@@ -1,7 +1,7 @@
 /** Servers as real processes. */
 import { readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
-import { assert, describe, it } from "@effect/vitest"
+import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -13,7 +13,8 @@ import { eventually } from "../../support/eventually.ts"
 import { dies, hosted, isAlive, node, said } from "./support.ts"
 
 const secret = "VALET_TEST_SECRET_OF_THE_PARENT"
-process.env[secret] = "do-not-tell"
+beforeAll(() => void (process.env[secret] = "do-not-tell"))
+afterAll(() => void delete process.env[secret])
 
 const waits = "setInterval(() => {}, 1e6); console.log('ready')"
 const stubborn = `process.on('SIGTERM', () => {}); ${waits}`
