@@ -2,10 +2,9 @@
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
-import type { ClientRequest } from "node:http"
-import * as Agents from "../proxy/Agents.ts"
 import * as Deadlines from "../proxy/Deadlines.ts"
-import type { Downstream, Joined, Unpassable } from "../proxy/Downstream.ts"
+import { type Downstream, type Joined, Unpassable } from "../proxy/Downstream.ts"
+import * as Kept from "../proxy/Kept.ts"
 import type { Upload } from "../proxy/Upload.ts"
 import * as Upstream from "../proxy/Upstream.ts"
 import { Broken, NotConnected, type Unsendable } from "../proxy/Upstream.ts"
@@ -51,11 +50,6 @@ const connectTimeoutMs = 5_000
 const reconnects = 2
 const reconnectEvery = "100 millis"
 
-const passHints = (request: ClientRequest, client: Downstream) =>
-  request.on("information", ({ headers: { link }, statusCode }) => {
-    if (statusCode === 103 && link !== undefined) client.sendHints(link)
-  })
-
 /** May be sent twice (RFC 9110 section 9.2.2), and have no body that would have to be. */
 export const repeatable: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS"])
 
@@ -78,17 +72,16 @@ export const make: Effect.Effect<Proxy, never, OrchestratorConfig | Supervisor |
   function* () {
     const { responseTimeoutMs, spawnTimeoutMs } = yield* OrchestratorConfig
     const supervisor = yield* Supervisor
-    const agents = yield* Agents.make
-    const deadlines = yield* Deadlines.make(agents.sweep)
+    const kept = yield* Kept.make
+    const deadlines = yield* Deadlines.make(kept.sweep)
 
-    /** `keep`: on a connection that may have been used before. */
-    const once = ({ client, headers, method, path, sharesOrigin, upload, use }: Forwarding, keep: boolean) =>
+    const once = ({ client, headers, method, path, sharesOrigin, upload, use }: Forwarding) =>
       Effect.gen(function* () {
-        const { pid, port } = yield* supervisor.use(use)
+        const { port } = yield* supervisor.use(use)
         const upgrade = use.kind === "connection"
         const { answer, connected, giveUp, request } = yield* Upstream.open(
           { host: "127.0.0.1", port, method, path, headers, upgrade },
-          keep ? agents.of({ pid, port }) : false
+          false
         )
         const deadline = deadlines.start(connectTimeoutMs, giveUp)
         const answered = yield* Effect.gen(function* () {
@@ -97,7 +90,7 @@ export const make: Effect.Effect<Proxy, never, OrchestratorConfig | Supervisor |
           upload.onProgress = () => deadline.extend(responseTimeoutMs)
           upload.onProgress()
           request.on("continue", client.sendContinue)
-          passHints(request, client)
+          Upstream.onHints(request, client.sendHints)
           upload.sendTo(request)
           return yield* Effect.catchTag(answer, "TimedOut", () =>
             failed(upload.starved() ? "request_timeout" : "response_timeout", `nothing for ${responseTimeoutMs} ms`)
@@ -109,10 +102,10 @@ export const make: Effect.Effect<Proxy, never, OrchestratorConfig | Supervisor |
       }).pipe(Effect.ensuring(Effect.sync(upload.discard)))
 
     /** Whatever it took is given back, unless two connections were joined. */
-    const attempt = (forwarding: Forwarding, keep: boolean) =>
+    const attempt = (forwarding: Forwarding) =>
       Effect.flatMap(Effect.scope, (outer) => {
         const scope = Scope.forkUnsafe(outer)
-        return once(forwarding, keep).pipe(
+        return once(forwarding).pipe(
           Scope.provide(scope),
           Effect.onExit((exit) =>
             exit._tag === "Success" && exit.value !== undefined ? Effect.void : Scope.close(scope, exit)
@@ -120,13 +113,10 @@ export const make: Effect.Effect<Proxy, never, OrchestratorConfig | Supervisor |
         )
       })
 
-    const mayRepeat = ({ method, upload, use }: Forwarding) =>
-      repeatable.has(method) && upload.empty && use.kind === "request"
-
     const forward: Proxy["forward"] = (forwarding, first) => {
       let made = first
       const begin = Effect.suspend(() => {
-        if (made === undefined) return attempt(forwarding, mayRepeat(forwarding))
+        if (made === undefined) return attempt(forwarding)
         const failure = made
         made = undefined
         return Effect.fail(failure)
@@ -134,7 +124,7 @@ export const make: Effect.Effect<Proxy, never, OrchestratorConfig | Supervisor |
       return begin.pipe(
         Effect.catchIf(
           (error) => error._tag === "Broken" && error.stale,
-          () => attempt(forwarding, false)
+          () => attempt(forwarding)
         ),
         Effect.retry({
           while: (error) => error._tag === "NotConnected",
@@ -153,17 +143,20 @@ export const make: Effect.Effect<Proxy, never, OrchestratorConfig | Supervisor |
 
     const tryForward: Proxy["tryForward"] = (forwarding, ended, failed) => {
       const { client, headers, method, path, sharesOrigin, upload, use } = forwarding
-      const upgrade = use.kind === "connection"
       const held = supervisor.tryUse(use)
       if (held === undefined) return undefined
-      const { pid, port } = held.target
+      const drops = sharesOrigin ? widensScope : undefined
       let connected = false
       let begun = false
       let giveUp = () => {}
-      const end = (failure?: Failure) => {
-        if (begun) return
+      /** The answer begins, or there is none. */
+      const begin = () => {
         begun = true
         deadline.end()
+      }
+      const end = (failure?: Failure) => {
+        if (begun) return
+        begin()
         held.release()
         if (failure === undefined) ended()
         else failed(failure)
@@ -172,44 +165,68 @@ export const make: Effect.Effect<Proxy, never, OrchestratorConfig | Supervisor |
         end(connected ? failure("response_timeout", `nothing for ${responseTimeoutMs} ms`) : noConnection())
         giveUp()
       })
-      const answered = (answer: Upstream.Answer) => {
+      const passed = (answer: Upstream.Answer) => {
         if (begun) return
-        const passed = client.pass(answer, sharesOrigin ? widensScope : undefined, over(held, ended))
-        if (typeof passed !== "function") {
-          end(passed)
-          giveUp()
+        const cut = client.pass(answer, drops, over(held, ended))
+        if (typeof cut === "function") {
+          begin()
+          giveUp = cut
           return
         }
-        begun = true
-        deadline.end()
-        giveUp = passed
+        end(cut)
+        giveUp()
       }
-      try {
-        const request = Upstream.send(
-          { host: "127.0.0.1", port, method, path, headers, upgrade },
-          upgrade ? false : agents.of({ pid, port }),
-          {
-            connected: () => {
-              connected = true
-              deadline.extend(responseTimeoutMs)
-            },
-            answered,
-            failed: (detail) => {
-              if (begun) return
-              end(connected ? new Broken({ detail, stale: request.reusedSocket }) : new NotConnected({ detail }))
-            }
-          }
-        )
-        giveUp = () => request.destroy()
-        passHints(request, client)
-        upload.sendTo(request)
-      } catch (cause) {
-        end(Upstream.unsendable(cause))
+      const events = {
+        connected: () => {
+          connected = true
+          deadline.extend(responseTimeoutMs)
+        },
+        hints: client.sendHints,
+        failed: (detail: string, stale: boolean) =>
+          // An error costs its stack.
+          begun || end(connected ? new Broken({ detail, stale }) : new NotConnected({ detail }))
       }
-      return () => {
+      const gaveUp = () => {
         end()
         giveUp()
       }
+      if (use.kind === "connection") {
+        try {
+          const target = { host: "127.0.0.1", port: held.target.port, method, path, headers, upgrade: true }
+          const request = Upstream.send(target, false, {
+            connected: events.connected,
+            answered: passed,
+            failed: (detail) => events.failed(detail, false)
+          })
+          giveUp = () => request.destroy()
+          Upstream.onHints(request, events.hints)
+          upload.sendTo(request)
+        } catch (cause) {
+          end(Upstream.unsendable(cause))
+        }
+        return gaveUp
+      }
+      const cut = kept.exchange(
+        held.target,
+        { method, path, headers },
+        {
+          ...events,
+          answeredByNode: passed,
+          answered: (head) => {
+            const to = client.begin(head, drops)
+            if (to instanceof Unpassable) {
+              end(to)
+              return undefined
+            }
+            begin()
+            to.once("close", over(held, ended))
+            return to
+          }
+        }
+      )
+      if (cut === undefined) end(Upstream.unsendable("the request can't be written down"))
+      else giveUp = cut
+      return gaveUp
     }
     return { forward, tryForward }
   }

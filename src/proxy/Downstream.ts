@@ -38,6 +38,12 @@ const joined =
 /** Sees names in lower case. */
 export type Drops = (name: string) => boolean
 
+export interface Head {
+  readonly statusCode?: number | undefined
+  readonly statusMessage?: string | undefined
+  readonly rawHeaders: Flat
+}
+
 export interface Downstream {
   /** It waits for a 100 that it was not sent yet. */
   expectsContinue(): boolean
@@ -55,6 +61,8 @@ export interface Downstream {
    * passed on, and then nothing was sent and `ended` is not called.
    */
   pass(answer: Answer, drops: Drops | undefined, ended: () => void): (() => void) | Unpassable
+  /** Writes the head of an answer; its body goes into what this answers, which tells nobody of its end. */
+  begin(head: Head, drops?: Drops): ServerResponse | Unpassable
   /** An answer of the proxy's own; cuts the connection if another one has begun. */
   answer(answer: OwnAnswer): void
 }
@@ -88,13 +96,11 @@ export const make = (incoming: Incoming, closing: () => boolean): Downstream => 
     return lines.join("\r\n")
   }
 
-  /** Writes the head of an answer. */
-  const begin = (from: IncomingMessage, drops: Drops | undefined): Unpassable | undefined => {
+  const begin: Downstream["begin"] = ({ rawHeaders, statusCode, statusMessage }, drops) => {
     const to = response()
     if (last()) to.shouldKeepAlive = false
     try {
-      to.writeHead(from.statusCode ?? 502, from.statusMessage ?? "", endToEnd(from.rawHeaders, drops))
-      return undefined
+      return to.writeHead(statusCode ?? 502, statusMessage ?? "", endToEnd(rawHeaders, drops))
     } catch (cause) {
       return new Unpassable({ detail: String(cause) })
     }
@@ -127,8 +133,8 @@ export const make = (incoming: Incoming, closing: () => boolean): Downstream => 
     },
     respond: (from, drops) =>
       Effect.suspend(() => {
-        const refused = begin(from, drops)
-        return refused === undefined ? Relay.relay(from, response()) : Effect.fail(refused)
+        const to = begin(from, drops)
+        return to instanceof Unpassable ? Effect.fail(to) : Relay.relay(from, to)
       }),
     accept: (upgraded) =>
       Effect.suspend(() => {
@@ -137,8 +143,10 @@ export const make = (incoming: Incoming, closing: () => boolean): Downstream => 
       }),
     pass(answer, drops, ended) {
       if (answer._tag === "Upgraded") return join(answer) ?? Splice.start(socket, answer.socket, ended)
-      return begin(answer.response, drops) ?? Relay.start(answer.response, response(), ended)
+      const to = begin(answer.response, drops)
+      return to instanceof Unpassable ? to : Relay.start(answer.response, to, ended)
     },
+    begin,
     answer({ body, headers, status }) {
       const to = response()
       if (to.headersSent || to.destroyed) return void to.destroy()

@@ -43,6 +43,8 @@ export const endToEnd = (flat: Flat, drops?: (name: string) => boolean): Array<s
 
 /** Only a proxy says these. A server that turns headers into variables takes `_` for `-`. */
 export const saysProxy = (name: string): boolean => {
+  // All of them begin with an x or an f.
+  if (name[0] !== "x" && name[0] !== "f") return false
   const dashed = name.replaceAll("_", "-")
   return (
     dashed.startsWith("x-forwarded-") || dashed === "forwarded" || dashed === "x-real-ip" || dashed.startsWith("fly-")

@@ -26,8 +26,13 @@ const namesInternal = (path: string): boolean => {
   return kept[at] === "internal"
 }
 
+/** Means the same to everybody, unless it holds the word. */
+const plain = /^[\w\-./~!$&'()*+,=:@]*$/
+const word = /internal/i
+
 /** `path`: as received, without its query. */
 export const isInternal = (path: string): boolean => {
+  if (plain.test(path) && !word.test(path)) return false
   let current = path
   for (let round = 0; round <= maxDecodings; round++) {
     if (namesInternal(current)) return true

@@ -205,7 +205,11 @@ export const listen = (options: ListenerOptions): Effect.Effect<Listener, Listen
         size += chunk.length
         if (size > earlyLimitBytes) socket.pause()
       }
-      const onGone = () => giveUp.now()
+      const onGone = () => {
+        giveUp.now()
+        // Its end alone is not that of the connection.
+        socket.destroy()
+      }
       const takeOver = () => {
         // Nothing says when it will be over: the end of the scope does not wait for it.
         active.delete(socket)

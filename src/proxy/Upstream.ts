@@ -58,7 +58,7 @@ export interface Opening {
   readonly giveUp: () => void
 }
 
-const reason = (error: Error) => ("code" in error ? `${String(error.code)}: ${error.message}` : error.message)
+export const reason = (error: Error) => ("code" in error ? `${String(error.code)}: ${error.message}` : error.message)
 
 /** An upgraded connection outlives the request, and its ends close one by one; so it is never pooled. */
 const halfOpen = ({ host, port }: Target) =>
@@ -116,6 +116,12 @@ export const send = (target: Target, agent: http.Agent | false, events: Events):
   request.on("close", () => fail("connection closed before an answer"))
   return request
 }
+
+/** What it may say before its answer (103). */
+export const onHints = (request: http.ClientRequest, hint: (link: string | Array<string>) => void) =>
+  request.on("information", ({ headers: { link }, statusCode }) => {
+    if (statusCode === 103 && link !== undefined) hint(link)
+  })
 
 export const unsendable = (cause: unknown) => new Unsendable({ detail: String(cause) })
 

@@ -373,7 +373,7 @@ describe("connections to servers", { timeout: limit }, () => {
     Effect.gen(function* () {
       const server = yield* counting([])
       let pid = 1
-      const { port } = yield* front({ use: () => Effect.sync(() => ({ pid, port: server })) })
+      const { port } = yield* frontOf(server, { tryUse: () => ({ pid, port: server }) })
       assert.strictEqual((yield* send(port, { path: "/projects/a/" })).body, "0")
       pid = 2
       assert.strictEqual((yield* send(port, { path: "/projects/a/" })).body, "1")

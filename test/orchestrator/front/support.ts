@@ -81,8 +81,8 @@ export const front = (stubs: Stubs): Effect.Effect<Fronted, never, Scope.Scope> 
     return { port, refuse, uses, own, open: () => open }
   })
 
-/** A front whose projects are all served by one port. */
+/** A front whose projects are all served by one port, where process 1 runs. */
 export const frontOf = (port: number, more: Omit<Stubs, "use"> = {}) =>
-  front({ use: () => Effect.succeed(port), ...more })
+  front({ use: () => Effect.succeed(port), tryUse: () => ({ pid: 1, port }), ...more })
 
 export { closedPort, eventually, raw, send, serve, settled } from "../../local/edge/support.ts"
