@@ -1,6 +1,7 @@
 /**
  * `Fly` in memory, over the same model as the local Fly's HTTP server and with the live client's reading of Fly's
- * answers. It retries nothing: each fault reaches the caller as the reason that the live client would give at last.
+ * answers. By default it retries nothing: each fault reaches the caller as the reason that the live client would give at
+ * last. `layerPolicy` keeps to Fly's budget and repeats as the live client does.
  *
  * Tests reach into the world behind it through `FlyWorld`: faults, calls counted, lost hosts, time.
  */
@@ -23,6 +24,8 @@ import { Fly } from "../../services/fly/Fly.ts"
 import type { Effects } from "../../services/fly/FlyAnswer.ts"
 import { reasonOf, reasonOfTransport } from "../../services/fly/FlyAnswer.ts"
 import { FlyError, WaitTimeout } from "../../services/fly/FlyError.ts"
+import { actionRate, type FlyBudget, getMachineRate } from "../../services/fly/FlyBudget.ts"
+import * as FlyPolicy from "../../services/fly/FlyPolicy.ts"
 import { Link } from "../Link.ts"
 
 export const defaultApp = "valet-projects"
@@ -61,10 +64,32 @@ const snapshotOf = (snapshot: Snapshot): FlySnapshot => ({
   sizeBytes: 0
 })
 
-/** The client's limit of one call: latencies beyond it end as an unknown outcome. */
+/** The client's limit of one attempt: latencies beyond it end as an unknown outcome. */
 const attemptMs = 30_000
+/** Of all attempts of one call. */
+const wholeMs = 60_000
 
-const make = Effect.fnUntraced(function* (app: string) {
+/** Makes one call, of `send` once or more often. */
+type Made = (
+  call: Pick<FlyPolicy.Policy, "operation" | "effects" | "identifier">
+) => <A>(send: Effect.Effect<A, FlyError>) => Effect.Effect<A, FlyError>
+
+const once: Made =
+  ({ effects, operation }) =>
+  (send) =>
+    Effect.timeoutOrElse(send, {
+      duration: attemptMs,
+      orElse: () => Effect.fail(new FlyError({ operation, reason: reasonOfTransport("ETIMEDOUT", effects) }))
+    })
+
+const asTheLiveClient = Effect.map(FlyPolicy.make, (policed): Made => (call) => (send) => {
+  const rate = call.operation === "getMachine" ? getMachineRate : actionRate
+  return Effect.flatMap(FlyPolicy.limitsOf({ attemptMs, wholeMs }), (limits) =>
+    policed({ ...call, ...limits, rate }, send)
+  )
+})
+
+const make = Effect.fnUntraced(function* (app: string, made: Made) {
   const world = yield* FlyWorld
   const link = yield* Link
 
@@ -103,10 +128,7 @@ const make = Effect.fnUntraced(function* (app: string) {
           ? errorOf(operation, effects, bound, failed)
           : new FlyError({ operation, reason: reasonOfTransport("ECONNRESET", effects) })
       ),
-      Effect.timeoutOrElse({
-        duration: attemptMs,
-        orElse: () => Effect.fail(new FlyError({ operation, reason: reasonOfTransport("ETIMEDOUT", effects) }))
-      })
+      made({ operation, effects, identifier: about.target ?? app })
     )
 
   const goneIsDone = (effect: Effect.Effect<void, FlyError>) =>
@@ -237,18 +259,24 @@ const make = Effect.fnUntraced(function* (app: string) {
   })
 })
 
+const client = (app: string, made: Made) =>
+  Effect.gen(function* () {
+    const world = yield* FlyWorld
+    const state = yield* world.state
+    if (state.apps[app] === undefined) {
+      yield* Effect.orDie(world.apply(createApp({ name: app, org: "personal" })))
+    }
+    return yield* make(app, made)
+  })
+
 /** A view of the world as one more client: several instances of a plane share one Fly. */
-export const layerNoDeps = (app = defaultApp): Layer.Layer<Fly, never, FlyWorld> =>
+export const layerNoDeps = (app = defaultApp): Layer.Layer<Fly, never, FlyWorld> => Layer.effect(Fly, client(app, once))
+
+/** Likewise, and as polite and as patient as the live client. */
+export const layerPolicy = (app = defaultApp): Layer.Layer<Fly, never, FlyWorld | FlyBudget> =>
   Layer.effect(
     Fly,
-    Effect.gen(function* () {
-      const world = yield* FlyWorld
-      const state = yield* world.state
-      if (state.apps[app] === undefined) {
-        yield* Effect.orDie(world.apply(createApp({ name: app, org: "personal" })))
-      }
-      return yield* make(app)
-    })
+    Effect.flatMap(asTheLiveClient, (made) => client(app, made))
   )
 
 export interface MemoryOptions extends WorldOptions {

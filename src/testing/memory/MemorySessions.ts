@@ -11,6 +11,7 @@ interface Held {
 export class MemorySessions {
   readonly #held = new Map<TaskLock, Held>()
   readonly #ended = new Set<string>()
+  readonly #losses = new Map<string, number>()
 
   /** Null: the key is held, be it by this instance. */
   tryAcquire(key: TaskLock, instance: string): Held | null {
@@ -22,6 +23,11 @@ export class MemorySessions {
 
   release(key: TaskLock, held: Held): void {
     if (this.#held.get(key) === held) this.#held.delete(key)
+  }
+
+  /** How often an instance's session has died. */
+  losses(instance: string): number {
+    return this.#losses.get(instance) ?? 0
   }
 
   /** The keys that an instance holds now. */
@@ -40,6 +46,7 @@ export class MemorySessions {
   /** The instance's session dies: its locks are free at once, and its tasks are told. */
   kill(instance: string): Effect.Effect<void> {
     return Effect.suspend(() => {
+      this.#losses.set(instance, this.losses(instance) + 1)
       const dying = [...this.#held].filter(([, held]) => held.instance === instance)
       for (const [key] of dying) this.#held.delete(key)
       return Effect.forEach(

@@ -9,6 +9,7 @@ import * as Schema from "effect/Schema"
 import * as ProjectId from "../../domain/ProjectId.ts"
 import type { Edge, Outcome } from "./Edge.ts"
 import type { Reply } from "./Instance.ts"
+import type { Watch } from "./Watch.ts"
 import type { Known, Witness } from "./Witness.ts"
 import type { World } from "./World.ts"
 
@@ -29,11 +30,12 @@ export interface ClientsOptions {
   readonly world: World
   readonly edge: Edge
   readonly witness: Witness
+  readonly watch: Pick<Watch, "bootOf">
   /** No new session begins after it. */
   readonly untilMs: number
 }
 
-export const make = ({ edge, untilMs, witness, world }: ClientsOptions) => {
+export const make = ({ edge, untilMs, watch, witness, world }: ClientsOptions) => {
   const { dice, journal, time } = world
   const now = () => time.clock.currentTimeMillisUnsafe()
 
@@ -105,6 +107,7 @@ export const make = ({ edge, untilMs, witness, world }: ClientsOptions) => {
     if (outcome === null) return false
     if (outcome._tag === "Acknowledged") {
       witness.served(known, { ...outcome, at: now() })
+      known.usedBoot = watch.bootOf(outcome.machineId)
       if (write === undefined) witness.read(known, document, outcome.value)
       else witness.written(known, document, write)
     } else if (write !== undefined && outcome._tag === "Broken") witness.unanswered(known, document, write)
@@ -128,11 +131,29 @@ export const make = ({ edge, untilMs, witness, world }: ClientsOptions) => {
       const begunAt = now()
       const request = { projectId: known.id, document, ...(write === undefined ? {} : { write }) }
       // Some keep a connection, or remember the machine, and never pass the router again.
+      const moving = world.database.tables.projects.get(known.id)?.operation !== "none"
       const pinned =
-        known.servedBy !== null && dice.chance(0.05) ? dice.pick([known.servedBy, ...known.servedBefore]) : undefined
+        known.servedBy !== null && dice.chance(moving ? 0.4 : 0.05)
+          ? dice.pick([known.servedBy, ...known.servedBefore])
+          : undefined
       return Effect.map(
         bounded("a request", known, pinned === undefined ? edge.send(request) : edge.straight(pinned, request)),
         (outcome) => told(known, document, write, outcome, pinned === undefined ? begunAt : null)
+      )
+    })
+
+  /** One read through each instance, whatever it remembers of the project. */
+  const readThroughAll = (known: Known) =>
+    Effect.suspend(() => {
+      const begunAt = now()
+      const request = { projectId: known.id, document: "doc-0" }
+      return Effect.forEach(
+        edge.routers(),
+        (router) =>
+          Effect.map(bounded("a request", known, edge.send(request, router)), (outcome) =>
+            told(known, "doc-0", undefined, outcome, begunAt)
+          ),
+        { concurrency: "unbounded", discard: true }
       )
     })
 
@@ -213,6 +234,7 @@ export const make = ({ edge, untilMs, witness, world }: ClientsOptions) => {
 
   const remove = (known: Known) =>
     Effect.gen(function* () {
+      if (dice.chance(0.5)) yield* readThroughAll(known)
       known.deletion = "asked"
       journal.note(`delete ${known.id}`)
       for (let at = 0; at < 20; at++) {
@@ -228,7 +250,7 @@ export const make = ({ edge, untilMs, witness, world }: ClientsOptions) => {
           journal.count("operation deletes")
           for (const after of [deletedWithinMs + 1_000, 20_000, 5 * minute]) {
             yield* Effect.sleep(after)
-            yield* use(known, "doc-0", undefined)
+            yield* readThroughAll(known)
           }
           return
         }
@@ -269,14 +291,19 @@ export const make = ({ edge, untilMs, witness, world }: ClientsOptions) => {
         yield* pause(dice.exponential(12 * 60 * minute))
         if (now() >= untilMs) return
         const drawn = dice.next()
-        yield* drawn < 0.5 ? sleep(known) : drawn < 0.8 ? change(known) : drawn < 0.9 ? remove(known) : Effect.void
+        yield* drawn < 0.5 ? sleep(known) : drawn < 0.7 ? change(known) : drawn < 0.9 ? remove(known) : Effect.void
       }
     })
 
-  /** Creates a project, sooner or later, and uses it. */
+  /** Creates a project, sooner or later, and uses it; once it is deleted, another one. */
   const life = (at: number) =>
     Effect.gen(function* () {
-      yield* Effect.sleep(Math.round(dice.exponential(2 * 60 * minute)))
+      while (now() < untilMs) yield* oneLife(at)
+    })
+
+  const oneLife = (at: number) =>
+    Effect.gen(function* () {
+      yield* pause(dice.exponential(2 * 60 * minute))
       let known: Known | null = null
       while (known === null && now() < untilMs) {
         known = yield* create(`198.51.100.${(at % 3) + 1}`)

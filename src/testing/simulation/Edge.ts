@@ -118,7 +118,8 @@ export const make = (world: World, instances: () => ReadonlyArray<Instance>) => 
 
   const domain = world.config.router.domain ?? ""
 
-  const send = (request: DocumentRequest): Effect.Effect<Outcome> =>
+  /** `first`: the instance that the request comes to first. */
+  const send = (request: DocumentRequest, first?: Instance): Effect.Effect<Outcome> =>
     Effect.gen(function* () {
       const base: Request = {
         method: request.write === undefined ? "GET" : "PUT",
@@ -131,7 +132,7 @@ export const make = (world: World, instances: () => ReadonlyArray<Instance>) => 
       }
       let extra: Readonly<Record<string, string>> = {}
       for (let hop = 0; hop < hops; hop += 2) {
-        const reply = yield* ask({ ...base, headers: { ...base.headers, ...extra } })
+        const reply = yield* ask({ ...base, headers: { ...base.headers, ...extra } }, hop === 0 ? first : undefined)
         if (reply === null) return { _tag: "Refused", status: 502 }
         const instruction = reply.headers["fly-replay"]
         if (instruction === undefined) return { _tag: "Refused", status: reply.status }
@@ -160,7 +161,7 @@ export const make = (world: World, instances: () => ReadonlyArray<Instance>) => 
       return { _tag: "Refused", status: 508 }
     })
 
-  return { ask, send, straight }
+  return { ask, send, straight, routers: instances }
 }
 
 export type Edge = ReturnType<typeof make>

@@ -24,7 +24,9 @@ import { Signals } from "../../programs/background/Signals.ts"
 import { Identity } from "../../programs/Identity.ts"
 import { layerLifecycle } from "../../programs/lifecycle/LifecycleLive.ts"
 import { ChangeFeed } from "../../services/db/ChangeFeed.ts"
+import * as FlyBudget from "../../services/fly/FlyBudget.ts"
 import { type Change, Projects } from "../../services/db/Projects.ts"
+import { Locks } from "../../services/locks/Locks.ts"
 import * as FlyMemory from "../fly/FlyMemory.ts"
 import type { Carry, Peer } from "../Link.ts"
 import { Link } from "../Link.ts"
@@ -128,12 +130,8 @@ const carrier = (world: World, name: string, gate: Gate): Carry => {
 }
 
 const layerServices = (name: string) =>
-  Layer.mergeAll(
-    layerInstance(name),
-    MemoryR2.layerClient,
-    layerMachineClient,
-    FlyMemory.layerNoDeps(),
-    layerSeededRandom
+  Layer.mergeAll(layerInstance(name), MemoryR2.layerClient, layerMachineClient, layerSeededRandom).pipe((beneath) =>
+    FlyMemory.layerPolicy().pipe(Layer.provide(FlyBudget.layer), Layer.provideMerge(beneath))
   )
 export type InstanceServices = Layer.Success<ReturnType<typeof layerServices>>
 
@@ -153,6 +151,18 @@ const layerFeed = (world: World, gate: Gate) => {
   )
 }
 
+/** Its background tasks are watched from outside of the locks, which may be what is wrong. */
+const layerTasks = ({ tasks }: World, name: string) =>
+  Layer.effect(
+    Locks,
+    Effect.map(Locks, (locks) =>
+      Locks.of({
+        ...locks,
+        withTaskLock: (key) => (task) => locks.withTaskLock(key)(tasks.around(key, name)(task))
+      })
+    )
+  )
+
 /** What may be put in place of an instance's parts: a defect on purpose, or an embedder's own. */
 export interface Alterations {
   readonly services?: <E, R>(layer: Layer.Layer<InstanceServices, E, R>) => Layer.Layer<InstanceServices, E, R>
@@ -164,7 +174,7 @@ const layerPlane = (world: World, name: string, gate: Gate, alterations: Alterat
     Layer.provideMerge(Layer.mergeAll(Router.layer, layerLoops())),
     Layer.provideMerge(layerLifecycle),
     Layer.provideMerge(Layer.mergeAll(Identity.layer, Signals.layer)),
-    Layer.provideMerge(layerFeed(world, gate)),
+    Layer.provideMerge(Layer.mergeAll(layerFeed(world, gate), layerTasks(world, name))),
     Layer.provideMerge(alterations.services?.(services) ?? services)
   )
 }

@@ -32,6 +32,7 @@ export interface Rates {
   readonly machineSlow: number
   readonly machineDuplicate: number
   readonly machineLate: number
+  readonly machineCrashAtCall: number
   readonly machineSealFails: number
   readonly machineRestoreFails: number
   readonly r2Unavailable: number
@@ -95,6 +96,7 @@ export const noRates: Rates = {
   machineSlow: 0,
   machineDuplicate: 0,
   machineLate: 0,
+  machineCrashAtCall: 0,
   machineSealFails: 0,
   machineRestoreFails: 0,
   r2Unavailable: 0,

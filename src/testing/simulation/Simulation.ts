@@ -92,7 +92,7 @@ const run = (
     const faults = yield* Effect.forkScoped(calamities.all)
 
     const usedUntil = startAt + plan.forMs
-    const clients = Clients.make({ world, edge, witness, untilMs: usedUntil })
+    const clients = Clients.make({ world, edge, witness, watch, untilMs: usedUntil })
     yield* Effect.forkScoped(clients.operator)
     const users = yield* Effect.forkScoped(
       Effect.all([...Array.from({ length: plan.projects }, (_, at) => clients.life(at)), clients.burst], {

@@ -121,7 +121,7 @@ export interface VirtualTime {
 }
 
 /** More than a moment of any simulated plane has. */
-const turnsOfAMoment = 1_000_000
+const turnsOfAMoment = 200_000
 
 const nanos = (ms: number): bigint => BigInt(Math.floor(ms)) * 1_000_000n
 

@@ -9,6 +9,7 @@ import type { Operation, Project } from "../../domain/Project.ts"
 import type { NewEvent, Written } from "../../domain/transitions/Rows.ts"
 import type { FlyState, Volume } from "../../local/fly/model/FlyState.ts"
 import { filed, sha256 } from "../machine/FakeServer.ts"
+import * as LedgerWatch from "./LedgerWatch.ts"
 import type { Known, Witness } from "./Witness.ts"
 import type { World } from "./World.ts"
 
@@ -33,6 +34,7 @@ export const make = (world: World, witness: Witness) => {
   const running = new Map<string, { readonly operation: Exclude<Operation, "none">; readonly since: number }>()
   const deletions: Array<number> = []
   let seen: FlyState | null = null
+  const ledger = LedgerWatch.make(world)
 
   const currentArchive = (known: Known): ArchiveRow | null =>
     tables.archivesOf(known.uid).find((row) => row.status === "current") ?? null
@@ -59,6 +61,8 @@ export const make = (world: World, witness: Witness) => {
   const archivedInUse = (project: Project) => {
     const known = witness.byUid.get(project.uid)
     if (known === undefined) return
+    // A server forgets with its process when it was used; the plane knows of what passed the router.
+    if (known.servedBy !== null && seen?.machines[known.servedBy]?.run !== known.usedBoot) return
     const { thresholdMs } = world.config.dormancy
     const idleMs = now() - known.usedAt
     const slackMs = 1_000
@@ -102,6 +106,7 @@ export const make = (world: World, witness: Witness) => {
     },
     machine: (before: MachineRow | undefined, after: MachineRow) => {
       if (before === undefined || after === before) return
+      ledger.changed(before, after)
       if (before.project !== null && after.project !== before.project) {
         journal.violate(
           "I8",
@@ -137,6 +142,8 @@ export const make = (world: World, witness: Witness) => {
       if (known === undefined || known.deletion !== "none" || known.servedBy === null) return
       // A try to go on from a snapshot that came to nothing: the snapshot is still there.
       if (known.unavailable && volumeOf(known) !== volume.id) return
+      // What isn't whole itself is no loss; whoever holds the rest, the next read tells.
+      if (witness.missingFrom(known, held.documents) !== null) return
       if (witness.missingFrom(known, new Map()) === null) return
       const inArchive = archived(known)
       if (inArchive !== null && witness.missingFrom(known, inArchive) === null) return
@@ -169,6 +176,7 @@ export const make = (world: World, witness: Witness) => {
     Effect.gen(function* () {
       const before = seen
       seen = state
+      ledger.seen(state)
       if (before === null || world.byFault) return
       if (before.volumes !== state.volumes) {
         for (const volume of Object.values(before.volumes)) {
@@ -214,7 +222,10 @@ export const make = (world: World, witness: Witness) => {
   /** Milliseconds since the epoch of the running operation; 0: none runs. */
   const beganAt = (projectId: string): number => running.get(projectId)?.since ?? 0
 
-  return { overdue, archived, currentArchive, beganAt }
+  /** Which boot of a machine runs; 0: it is not known. */
+  const bootOf = (machineId: string): number => seen?.machines[machineId]?.run ?? 0
+
+  return { overdue, archived, currentArchive, beganAt, bootOf }
 }
 
 export type Watch = ReturnType<typeof make>

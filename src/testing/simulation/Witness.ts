@@ -16,8 +16,9 @@ export interface Known {
   /** The machine that acknowledged last, and those before it. */
   servedBy: string | null
   readonly servedBefore: Set<string>
-  /** Milliseconds since the epoch of the last acknowledged request. */
+  /** Milliseconds since the epoch of the last acknowledged request; and which boot of its machine acknowledged it. */
   usedAt: number
+  usedBoot: number
   /** A client asked for its sleep, idle or not. */
   forcedAt: number
   deletion: "none" | "asked" | "done"
@@ -49,6 +50,7 @@ export class Witness {
       servedBy: null,
       servedBefore: new Set(),
       usedAt: at,
+      usedBoot: 0,
       forcedAt: Number.NEGATIVE_INFINITY,
       deletion: "none",
       unavailable: false,

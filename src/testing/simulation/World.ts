@@ -13,6 +13,7 @@ import type { PlaneConfigValue } from "../../config/PlaneConfig.ts"
 import { PlaneConfig } from "../../config/PlaneConfig.ts"
 import { FlyWorld, layer as layerFlyWorld } from "../../local/fly/FlyWorld.ts"
 import type { Fault } from "../../local/fly/model/Faults.ts"
+import { report } from "../../local/fly/model/Hosts.ts"
 import type { FlyState, HostAction } from "../../local/fly/model/FlyState.ts"
 import { realisticDelays } from "../../local/fly/model/FlyState.ts"
 import { layerKeys } from "../../services/KeysLive.ts"
@@ -26,6 +27,7 @@ import type { Dice } from "./Dice.ts"
 import type { Journal } from "./Journal.ts"
 import type { Profile, Rates } from "./Profile.ts"
 import { noRates } from "./Profile.ts"
+import { TaskWatch } from "./TaskWatch.ts"
 import type { VirtualTime } from "./VirtualTime.ts"
 
 export interface Plan {
@@ -50,6 +52,7 @@ export interface World {
   readonly machines: FakeMachines["Service"]
   readonly r2: MemoryR2.MemoryR2["Service"]
   readonly database: MemoryDatabase["Service"]
+  readonly tasks: TaskWatch
   readonly context: Context.Context<FlyWorld | FakeMachines | MemoryR2.MemoryR2 | MemoryDatabase | Keys | PlaneConfig>
   readonly scope: Scope.Scope
   /** Of this moment: all zero once the faults have ended. */
@@ -106,7 +109,7 @@ export const make = Effect.fnUntraced(function* (input: {
       const copy = copyVolumes(machines)
       return layerFlyWorld({
         seed: dice.between(0, 0x7fff_ffff),
-        params: { delays: realisticDelays, snapshotEveryMs: 6 * hour },
+        params: { delays: realisticDelays, snapshotEveryMs: 6 * hour, rateLimits: true },
         host: (action) => Effect.andThen(copy(action), hooks.onAction(action)),
         onChange: (state) => hooks.onFly(state),
         onFault: ({ operation }, kind) => {
@@ -124,6 +127,7 @@ export const make = Effect.fnUntraced(function* (input: {
     Layer.provideMerge(Layer.mergeAll(Layer.succeed(PlaneConfig, config), layerSeededRandom))
   )
   const context = yield* Layer.buildWithMemoMap(layer, yield* Layer.makeMemoMap, scope)
+  const database = Context.get(context, MemoryDatabase)
   const world: World = Object.assign(hooks, {
     ...input,
     config,
@@ -133,7 +137,8 @@ export const make = Effect.fnUntraced(function* (input: {
     fly: Context.get(context, FlyWorld),
     machines: Context.get(context, FakeMachines),
     r2: Context.get(context, MemoryR2.MemoryR2),
-    database: Context.get(context, MemoryDatabase),
+    database,
+    tasks: new TaskWatch(journal, database.sessions),
     rates: noRates,
     crash: () => Effect.void,
     down: { database: 0, r2: 0 },
@@ -145,8 +150,16 @@ export const make = Effect.fnUntraced(function* (input: {
     journal.note(`fault ${name}`)
     return it
   }
-  yield* world.machines.setFaults((call) =>
-    Effect.sync(() => {
+  const crashSoon = (machineId: string) =>
+    Effect.gen(function* () {
+      yield* time.pause(dice.between(0, 300))
+      const machine = (yield* world.fly.state).machines[machineId]
+      if (machine === undefined) return
+      const exited = { _tag: "Exited", code: 1, signal: 0, oom: false } as const
+      yield* world.fly.apply(report(machine.id, machine.run, exited))
+    }).pipe(Effect.ignore, Effect.forkIn(scope))
+  yield* world.machines.setFaults((call, machineId) =>
+    Effect.suspend(() => {
       const { rates } = world
       const kind = drawn(dice, [
         [rates.machineUnreachable, "unreachable" as const],
@@ -154,15 +167,17 @@ export const make = Effect.fnUntraced(function* (input: {
         [rates.machineSlow, "slow" as const],
         [rates.machineDuplicate, "duplicate" as const],
         [rates.machineLate, "late" as const],
+        [rates.machineCrashAtCall, "crash_at_call" as const],
         [call === "archive-to-r2" ? rates.machineSealFails : 0, "seal_fails" as const],
         [call === "configure" ? rates.machineRestoreFails : 0, "restore_fails" as const]
       ])
-      if (kind === null) return {}
+      if (kind === null) return Effect.succeed({})
       const name = `machine ${kind}`
-      if (kind === "slow") return fault(name, { latencyMs: Math.round(dice.magnitude(200, 40_000)) })
-      if (kind === "duplicate") return fault(name, { duplicate: true })
-      if (kind === "late") return fault(name, { lateMs: Math.round(dice.magnitude(100, 10 * minute)) })
-      return fault(name, { outcome: kind })
+      if (kind === "crash_at_call") return Effect.as(crashSoon(machineId), fault(name, {}))
+      if (kind === "slow") return Effect.succeed(fault(name, { latencyMs: Math.round(dice.magnitude(200, 40_000)) }))
+      if (kind === "duplicate") return Effect.succeed(fault(name, { duplicate: true }))
+      if (kind === "late") return Effect.succeed(fault(name, { lateMs: Math.round(dice.magnitude(100, 10 * minute)) }))
+      return Effect.succeed(fault(name, { outcome: kind }))
     })
   )
   yield* world.r2.setFaults((operation) =>
