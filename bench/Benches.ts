@@ -2,5 +2,6 @@
 import type { Bench } from "./harness/Bench.ts"
 import { proxy } from "./Proxy.ts"
 import { route } from "./Route.ts"
+import { sweep } from "./Sweep.ts"
 
-export const benches: ReadonlyArray<Bench> = [proxy, route]
+export const benches: ReadonlyArray<Bench> = [proxy, route, sweep]

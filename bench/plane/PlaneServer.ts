@@ -1,7 +1,7 @@
 /**
  * One instance of the plane as a process: the live router and stores on the database of DATABASE_URL, with Fly, the machines
  * and the object store as `Outside` has them. No loop runs by itself; any request to the
- * second port runs one pass of the dormancy sweep and answers when it has ended. Tells its ports in a line of JSON.
+ * second port runs one pass of the dormancy sweep and answers when it has ended; it ends with the request. Tells its ports in a line of JSON.
  */
 import { createServer } from "node:http"
 import * as Console from "effect/Console"
@@ -41,11 +41,12 @@ Effect.gen(function* () {
   const run = Effect.runForkWith(yield* Effect.context<Effect.Services<typeof sweep>>())
   const control = yield* Effect.callback<number>((resume) => {
     const server = createServer((_request, response) => {
-      run(
+      const fiber = run(
         Effect.map(Effect.timed(sweep), ([took, pass]) => {
           response.end(JSON.stringify({ tookMs: Duration.toMillis(took), ...pass }))
         })
       )
+      response.once("close", () => fiber.interruptUnsafe())
     })
     server.listen(0, "127.0.0.1", () => {
       const address = server.address()

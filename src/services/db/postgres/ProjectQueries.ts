@@ -148,7 +148,7 @@ export const makeProjectQueries = (sql: SqlClient.SqlClient): Queries => {
           ) UNION ALL (
             SELECT project_id, last_active_at, last_active_day FROM valet.projects
             WHERE ${candidate} AND dormancy_threshold_seconds IS NOT NULL
-              AND last_active_day + dormancy_threshold_seconds * interval '1 second' <= ${utc(sql`valet.now()`)}
+              AND own_due_day <= ${utc(sql`valet.now()`)}::date
               AND last_active_at + dormancy_threshold_seconds * interval '1 second' <= valet.now()
             ${page}
           )
