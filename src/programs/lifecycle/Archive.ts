@@ -160,7 +160,8 @@ const abort = (state: State, cause: Cause.Cause<unknown>) =>
       by: { _tag: "Holder", lease },
       idleSeconds: busy === null ? null : busy.idleSeconds,
       backoffMs: busy !== null || interrupted || isOfTheMachine(error) ? null : backoffMs(state.project.attempts + 4),
-      error: busy === null ? brief(cause) : `busy: ${busy.connections} connections, idle for ${busy.idleSeconds} s`
+      // In use is no failure.
+      error: busy === null ? brief(cause) : null
     })
     if (view !== null && state.r2Key !== null && busy === null) {
       // An instance that stops has little time; a server that stays sealed is unsealed by its next request.

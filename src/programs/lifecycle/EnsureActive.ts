@@ -149,7 +149,7 @@ export const ensureActive = Effect.fn("ensureActive")(function* (
           by: { _tag: "Takeover" },
           idleSeconds: null,
           backoffMs: null,
-          error: "a request came"
+          error: null
         })
         if (aborted === null) break
         yield* unseal(aborted)

@@ -42,6 +42,7 @@ export const make = (world: World, fleet: Fleet) => {
     const ms = Math.round(dice.magnitude(500, 120_000))
     yield* happens("instance pause", `${instance.name} ${ms} ms`)
     instance.gate.pausedUntil = now() + ms
+    world.stoodStillMs += ms
     // The server frees the locks of a session that is silent for so long.
     if (ms < 9_000) return
     yield* Effect.sleep(9_000)

@@ -100,6 +100,7 @@ const carrier = (world: World, name: string, gate: Gate): Carry => {
       const ms = Math.round(dice.magnitude(500, 90_000))
       journal.note(`${name} stands still at ${operation} for ${ms} ms`)
       gate.pausedUntil = time.clock.currentTimeMillisUnsafe() + ms
+      world.stoodStillMs += ms
       return goesOn
     }
     return Effect.void

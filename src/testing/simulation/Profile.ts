@@ -131,15 +131,22 @@ export const noCalamities: Calamities = {
 const keys = <A extends object>(record: A): ReadonlyArray<keyof A & string> =>
   Object.keys(record).filter((key): key is keyof A & string => key in record)
 
+/** Calls to machines and objects are few beside those to Fly and to the database. */
+const isRare = (key: keyof Rates): boolean => key.startsWith("machine") || key.startsWith("r2")
+
 /** Faults that a seed looks at in particular. */
 const focused = 2
 
 export const drawProfile = (dice: Dice): Profile => {
   const rates: { -readonly [K in keyof Rates]: number } = { ...noRates }
-  for (const key of keys(noRates)) rates[key] = dice.chance(0.5) ? dice.magnitude(0.002, 0.1) : 0
+  for (const key of keys(noRates)) {
+    const factor = isRare(key) ? 3 : 1
+    rates[key] = dice.chance(0.5) ? factor * dice.magnitude(0.002, 0.1) : 0
+  }
   for (let left = focused; left > 0; left--) {
     const key = dice.pick(keys(noRates))
-    if (key !== undefined) rates[key] = dice.magnitude(0.1, 0.4)
+    // An instance that dies at every third call never comes to anything.
+    if (key !== undefined) rates[key] = dice.magnitude(0.1, 0.4) / (key.startsWith("instance") ? 4 : 1)
   }
   const calamities: { -readonly [K in keyof Calamities]: number } = { ...noCalamities }
   for (const key of keys(noCalamities)) calamities[key] = dice.chance(0.5) ? dice.magnitude(2, 48) : 0

@@ -59,6 +59,8 @@ export interface World {
   rates: Rates
   /** Until when nothing of it answers. */
   readonly down: { database: number; r2: number }
+  /** Milliseconds for which instances stood still so far, added up. */
+  stoodStillMs: number
   /** True while a fault, not the plane, changes Fly. */
   byFault: boolean
   /** Told of every change at Fly. */
@@ -142,6 +144,7 @@ export const make = Effect.fnUntraced(function* (input: {
     rates: noRates,
     crash: () => Effect.void,
     down: { database: 0, r2: 0 },
+    stoodStillMs: 0,
     byFault: false
   })
 
