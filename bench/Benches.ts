@@ -1,7 +1,10 @@
 /** All of them, in the order in which they run. */
 import type { Bench } from "./harness/Bench.ts"
+import { boot } from "./Boot.ts"
+import { pool } from "./Pool.ts"
+import { coldStart } from "./ColdStart.ts"
 import { proxy } from "./Proxy.ts"
 import { route } from "./Route.ts"
 import { sweep } from "./Sweep.ts"
 
-export const benches: ReadonlyArray<Bench> = [proxy, route, sweep]
+export const benches: ReadonlyArray<Bench> = [proxy, coldStart, route, pool, sweep, boot]

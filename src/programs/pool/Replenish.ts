@@ -19,8 +19,8 @@ import { newMachine, provision } from "../lifecycle/Provision.ts"
 
 /** One pass of this instance makes a machine in half a minute; ten minutes old is a leftover of a pass that died. */
 const leftoverMs = 10 * 60_000
-/** Fly creates one machine a second for an app; more at once would only wait for its budget. */
-const concurrency = 3
+/** Fly creates one machine a second for an app, and each takes some seconds to start: so many are under way at once. */
+const concurrency = 10
 
 /** Looked at one by one: a listing that misses a machine does not prove that it is gone. */
 const look = (row: MachineRow) =>
