@@ -183,6 +183,28 @@ describe("two instances", () => {
     }).pipe(Effect.scoped, Effect.provide(stores))
   )
 
+  it.live("an id that comes late, while its machine is being claimed, takes nothing from whoever claimed it", () =>
+    Effect.gen(function* () {
+      const machines = yield* Machines
+      const { query } = yield* TestDatabase
+      yield* given.active("red")
+      const name = yield* given.ready("pool")
+      const claim = yield* blocker(`
+        WITH claimed AS (
+          UPDATE valet.machines SET status = 'assigned', project = 'red', generation = 1, served = true
+          WHERE name = 'pool' RETURNING name
+        )
+        UPDATE valet.projects SET machine = claimed.name FROM claimed WHERE project_id = 'red'`)
+      const late = yield* Effect.forkScoped(machines.recordMachine(name, { machineId: "m-late", privateIp: null }))
+      yield* eventually(Effect.map(query(waitingStores), (rows) => rows.length === 1))
+      yield* claim.release
+      assert.strictEqual((yield* Fiber.join(late))?.machineId, "m-pool")
+      const row = yield* given.rowOf(name)
+      assert.strictEqual(row.status, "assigned")
+      assert.strictEqual(row.machineId, "m-pool")
+    }).pipe(Effect.scoped, Effect.provide(stores))
+  )
+
   it.live("commits go through while others touch, renew and change settings of the same rows", () =>
     Effect.gen(function* () {
       const one = yield* Projects

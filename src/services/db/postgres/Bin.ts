@@ -45,10 +45,10 @@ export const makeBin = (sql: SqlClient.SqlClient, reads: SqlClient.SqlClient): B
   const discard: Bin["discard"] = (input) =>
     sql`
       WITH owner AS MATERIALIZED (
-        SELECT p.machine FROM valet.machines m JOIN valet.projects p ON p.project_id = m.project
+        SELECT p.project_id, p.machine FROM valet.machines m JOIN valet.projects p ON p.project_id = m.project
         WHERE m.name = ${input.name} FOR NO KEY UPDATE OF p
       ),
-      owned AS MATERIALIZED (SELECT max(machine) AS machine FROM owner)
+      owned AS MATERIALIZED (SELECT max(project_id) AS owner, max(machine) AS machine FROM owner)
       UPDATE valet.machines m
       SET status = 'discarded', last_error = ${input.reason},
         attempts = CASE m.status WHEN 'discarded' THEN m.attempts ELSE 0 END,
@@ -57,7 +57,7 @@ export const makeBin = (sql: SqlClient.SqlClient, reads: SqlClient.SqlClient): B
         updated_at = CASE m.status WHEN 'discarded' THEN m.updated_at ELSE valet.now() END
       FROM owned
       WHERE m.name = ${input.name} AND m.status = ANY(${[...input.from]}::text[])
-        AND owned.machine IS DISTINCT FROM m.name
+        AND owned.machine IS DISTINCT FROM m.name AND owned.owner IS NOT DISTINCT FROM m.project
       RETURNING true`.pipe(changed, write("discard"))
 
   const find: Bin["find"] = (name) =>

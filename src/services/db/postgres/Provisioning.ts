@@ -101,14 +101,17 @@ export const makeProvisioning = (sql: SqlClient.SqlClient): Provisioning => {
         SELECT p.* FROM valet.machines m JOIN valet.projects p ON p.project_id = m.project
         WHERE m.name = ${name} FOR NO KEY UPDATE OF p
       ),
-      owned AS MATERIALIZED (SELECT max(machine) AS machine, max(operation) AS operation FROM owner),
+      owned AS MATERIALIZED (
+        SELECT max(project_id) AS owner, max(machine) AS machine, max(operation) AS operation FROM owner
+      ),
       found AS MATERIALIZED (
-        SELECT m.*, owned.operation, owned.machine IS NOT DISTINCT FROM m.name AND m.status = 'assigned' AS serves
+        SELECT m.*, owned.owner, owned.operation, owned.machine IS NOT DISTINCT FROM m.name AND m.status = 'assigned' AS serves
         FROM owned CROSS JOIN valet.machines m WHERE m.name = ${name} FOR NO KEY UPDATE OF m
       ),
       decided AS (
         SELECT name, serves, status IN ('provisioning', 'discarded') OR serves AS stays
-        FROM found WHERE NOT (${isSame}) AND (NOT serves OR operation = 'rehosting')
+        -- Claimed while this waited for the row: whose it is now was not looked at.
+        FROM found WHERE project IS NOT DISTINCT FROM owner AND NOT (${isSame}) AND (NOT serves OR operation = 'rehosting')
       ),
       written AS (
         UPDATE valet.machines m
