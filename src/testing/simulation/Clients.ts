@@ -37,6 +37,7 @@ export interface ClientsOptions {
 
 export const make = ({ edge, untilMs, watch, witness, world }: ClientsOptions) => {
   const { dice, journal, time } = world
+  const { habits } = world.profile
   const now = () => time.clock.currentTimeMillisUnsafe()
 
   const bounded = <A>(what: string, known: Known | null, request: Effect.Effect<A>): Effect.Effect<A | null> => {
@@ -134,7 +135,7 @@ export const make = ({ edge, untilMs, watch, witness, world }: ClientsOptions) =
       // Some keep a connection, or remember the machine, and never pass the router again.
       const moving = world.database.tables.projects.get(known.id)?.operation !== "none"
       const pinned =
-        known.servedBy !== null && dice.chance(moving ? 0.4 : 0.05)
+        known.servedBy !== null && dice.chance(moving ? habits.straightWhileMoving : habits.straight)
           ? dice.pick([known.servedBy, ...known.servedBefore])
           : undefined
       return Effect.map(
@@ -274,7 +275,7 @@ export const make = ({ edge, untilMs, watch, witness, world }: ClientsOptions) =
   const storm = (known: Known, users: ReadonlyArray<string>) =>
     Effect.gen(function* () {
       while (now() < untilMs && known.deletion === "none") {
-        yield* pause(dice.exponential(60 * minute))
+        yield* pause(dice.exponential(habits.stormMinutes * minute))
         if (now() >= untilMs) return
         const uses = (document: string) =>
           Effect.forEach(
@@ -289,7 +290,7 @@ export const make = ({ edge, untilMs, watch, witness, world }: ClientsOptions) =
   const ownerOf = (known: Known) =>
     Effect.gen(function* () {
       while (now() < untilMs && known.deletion === "none") {
-        yield* pause(dice.exponential(12 * 60 * minute))
+        yield* pause(dice.exponential(habits.ownerMinutes * minute))
         if (now() >= untilMs) return
         const drawn = dice.next()
         yield* drawn < 0.5 ? sleep(known) : drawn < 0.7 ? change(known) : drawn < 0.9 ? remove(known) : Effect.void
@@ -314,7 +315,7 @@ export const make = ({ edge, untilMs, watch, witness, world }: ClientsOptions) =
       const users = Array.from({ length: dice.between(1, 3) }, (_, index) => `doc-${index}`)
       const project = known
       // Documents of their own: what two clients do to one at once has no order to hold an answer to.
-      const hot = dice.chance(0.25) ? [storm(project, ["hot-0", "hot-1", "hot-2"])] : []
+      const hot = dice.chance(habits.storms) ? [storm(project, ["hot-0", "hot-1", "hot-2"])] : []
       yield* Effect.all([...users.map((document) => user(project, document)), ownerOf(project), ...hot], {
         concurrency: "unbounded"
       })
@@ -323,7 +324,7 @@ export const make = ({ edge, untilMs, watch, witness, world }: ClientsOptions) =
   /** Many creates at once, from one address, at all instances. */
   const burst = Effect.gen(function* () {
     while (now() < untilMs) {
-      yield* pause(dice.exponential(16 * 60 * minute))
+      yield* pause(dice.exponential(habits.burstMinutes * minute))
       if (now() >= untilMs) return
       const created = yield* Effect.forEach(
         Array.from({ length: 8 }),

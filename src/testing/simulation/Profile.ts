@@ -66,9 +66,24 @@ export interface Calamities {
   readonly machineCrash: number
 }
 
+/** What clients do now and then. */
+export interface Habits {
+  /** Chance of a request to go straight to a machine that served the project: while an operation runs, and else. */
+  readonly straightWhileMoving: number
+  readonly straight: number
+  /** Share of projects whose sleep is asked for while others begin to use them; mean minutes between two times. */
+  readonly storms: number
+  readonly stormMinutes: number
+  /** Mean minutes between two things that an owner does: sleep, settings, deletion. */
+  readonly ownerMinutes: number
+  /** Mean minutes between two bursts of creates from one address. */
+  readonly burstMinutes: number
+}
+
 export interface Profile {
   readonly rates: Rates
   readonly calamities: Calamities
+  readonly habits: Habits
   /** Instances whose clock is off, and by how much at most, in milliseconds. */
   readonly skewMs: number
 }
@@ -128,6 +143,18 @@ export const noCalamities: Calamities = {
   machineCrash: 0
 }
 
+export const usualHabits: Habits = {
+  straightWhileMoving: 0.4,
+  straight: 0.05,
+  storms: 0.25,
+  stormMinutes: 60,
+  ownerMinutes: 12 * 60,
+  burstMinutes: 16 * 60
+}
+
+/** What is set on top of a profile, to look at one thing in particular. */
+export type Focus = Partial<Rates & Calamities & Habits>
+
 const keys = <A extends object>(record: A): ReadonlyArray<keyof A & string> =>
   Object.keys(record).filter((key): key is keyof A & string => key in record)
 
@@ -150,7 +177,20 @@ export const drawProfile = (dice: Dice): Profile => {
   }
   const calamities: { -readonly [K in keyof Calamities]: number } = { ...noCalamities }
   for (const key of keys(noCalamities)) calamities[key] = dice.chance(0.5) ? dice.magnitude(2, 48) : 0
-  return { rates, calamities, skewMs: dice.chance(0.5) ? dice.magnitude(100, 120_000) : 0 }
+  return { rates, calamities, habits: usualHabits, skewMs: dice.chance(0.5) ? dice.magnitude(100, 120_000) : 0 }
 }
 
-export const quietProfile: Profile = { rates: noRates, calamities: noCalamities, skewMs: 0 }
+/** Of what is focused on, that which `values` has. */
+const over = <A extends object>(values: A, focus: Focus): A => ({
+  ...values,
+  ...Object.fromEntries(Object.entries(focus).filter(([name]) => name in values))
+})
+
+export const focusOn = ({ calamities, habits, rates, skewMs }: Profile, focus: Focus): Profile => ({
+  rates: over(rates, focus),
+  calamities: over(calamities, focus),
+  habits: over(habits, focus),
+  skewMs
+})
+
+export const quietProfile: Profile = { rates: noRates, calamities: noCalamities, habits: usualHabits, skewMs: 0 }

@@ -16,8 +16,8 @@ import * as Edge from "./Edge.ts"
 import * as Fleet from "./Fleet.ts"
 import type { Alterations } from "./Instance.ts"
 import { Journal, type Violation } from "./Journal.ts"
-import type { Mode, Profile } from "./Profile.ts"
-import { drawProfile, noRates, quietProfile } from "./Profile.ts"
+import type { Focus, Mode, Profile } from "./Profile.ts"
+import { drawProfile, focusOn, noRates, quietProfile } from "./Profile.ts"
 import * as Rest from "./Rest.ts"
 import * as SelfSuspend from "./SelfSuspend.ts"
 import * as VirtualTime from "./VirtualTime.ts"
@@ -36,6 +36,8 @@ export interface SimulationOptions {
   readonly alterations?: Alterations
   /** By default drawn from the seed; `quiet`: without any fault. */
   readonly profile?: Profile | "quiet"
+  /** Set on top of the profile. */
+  readonly focus?: Focus
   /** Hears every line of the run. */
   readonly tell?: (line: string) => void
 }
@@ -75,7 +77,8 @@ const run = (
       forMs: (options.days ?? 2) * day
     }
     const drawn = drawProfile(dice)
-    const profile = options.profile === "quiet" ? quietProfile : (options.profile ?? drawn)
+    const whole = options.profile === "quiet" ? quietProfile : (options.profile ?? drawn)
+    const profile = focusOn(whole, options.focus ?? {})
     const world = yield* Worlds.make({ time, journal, dice, plan, profile })
     made(world)
     const witness = new Witness(journal)

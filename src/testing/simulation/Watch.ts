@@ -126,8 +126,8 @@ export const make = (world: World, witness: Witness) => {
         journal.note(`row ${project.projectId} ${event.kind} g${event.generation} ${project.state}`)
         journal.count(`event ${event.kind}`)
         if (event.kind === "archived") {
-          archivedInUse(project)
           atRestInArchive(project)
+          archivedInUse(project)
         }
       }
     }
