@@ -22,8 +22,8 @@ const routes = {
   "/": () => ({ pid: process.pid, env: process.env }),
   "/data": () => (existsSync(file) ? readFileSync(file, "utf8") : ""),
   "/write": () => writeFileSync(file, "written"),
-  "/exit": () => setImmediate(() => process.exit(0)),
-  "/crash": () => setImmediate(() => process.exit(3)),
+  "/exit": (response) => void response.on("finish", () => process.exit(0)),
+  "/crash": (response) => void response.on("finish", () => process.exit(3)),
   "/child": () => spawn("sleep", ["1000"], { stdio: "ignore" }).pid,
   "/stubborn": () => process.removeAllListeners("SIGTERM").on("SIGTERM", () => {}) && true,
   "/noise": () => process.stdout.write("x".repeat(100_000)),
@@ -40,7 +40,7 @@ process.on("SIGTERM", () => {
 })
 
 createServer(async (request, response) => {
-  const body = await routes[request.url]?.()
+  const body = await routes[request.url]?.(response)
   response.setHeader("connection", "close")
   response.end(JSON.stringify(body ?? null))
 }).listen(Number(port), "127.0.0.1")
