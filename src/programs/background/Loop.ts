@@ -122,8 +122,8 @@ export const loop = Effect.fnUntraced(function* <E, R>(options: LoopOptions<E, R
   const turns = Effect.gen(function* () {
     let poked = options.atOnce || (yield* pause(offset))
     for (;;) {
-      yield* poked || (yield* isDue) ? pass : leftToAnother
-      yield* Effect.sleep(minimumGapMs)
+      if (poked || (yield* isDue)) yield* Effect.andThen(pass, Effect.sleep(minimumGapMs))
+      else yield* leftToAnother
       poked = yield* pause(options.everyMs)
     }
   })

@@ -84,6 +84,8 @@ export interface Profile {
   readonly rates: Rates
   readonly calamities: Calamities
   readonly habits: Habits
+  /** Fly refuses what comes too often, and the clients keep to its budget and repeat as the live one does. */
+  readonly rateLimits: boolean
   /** Instances whose clock is off, and by how much at most, in milliseconds. */
   readonly skewMs: number
 }
@@ -177,7 +179,8 @@ export const drawProfile = (dice: Dice): Profile => {
   }
   const calamities: { -readonly [K in keyof Calamities]: number } = { ...noCalamities }
   for (const key of keys(noCalamities)) calamities[key] = dice.chance(0.5) ? dice.magnitude(2, 48) : 0
-  return { rates, calamities, habits: usualHabits, skewMs: dice.chance(0.5) ? dice.magnitude(100, 120_000) : 0 }
+  const skewMs = dice.chance(0.5) ? dice.magnitude(100, 120_000) : 0
+  return { rates, calamities, habits: usualHabits, rateLimits: dice.chance(0.4), skewMs }
 }
 
 /** Of what is focused on, that which `values` has. */
@@ -186,11 +189,18 @@ const over = <A extends object>(values: A, focus: Focus): A => ({
   ...Object.fromEntries(Object.entries(focus).filter(([name]) => name in values))
 })
 
-export const focusOn = ({ calamities, habits, rates, skewMs }: Profile, focus: Focus): Profile => ({
+export const focusOn = ({ calamities, habits, rateLimits, rates, skewMs }: Profile, focus: Focus): Profile => ({
   rates: over(rates, focus),
   calamities: over(calamities, focus),
   habits: over(habits, focus),
+  rateLimits,
   skewMs
 })
 
-export const quietProfile: Profile = { rates: noRates, calamities: noCalamities, habits: usualHabits, skewMs: 0 }
+export const quietProfile: Profile = {
+  rates: noRates,
+  calamities: noCalamities,
+  habits: usualHabits,
+  rateLimits: true,
+  skewMs: 0
+}

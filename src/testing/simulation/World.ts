@@ -103,7 +103,7 @@ export const make = Effect.fnUntraced(function* (input: {
   readonly plan: Plan
   readonly profile: Profile
 }) {
-  const { dice, journal, plan, time } = input
+  const { dice, journal, plan, profile, time } = input
   const config = configOf(plan, dice)
   const hooks: Pick<World, "onFly" | "onAction"> = { onFly: () => Effect.void, onAction: () => Effect.void }
   const layerFly = Layer.unwrap(
@@ -111,7 +111,7 @@ export const make = Effect.fnUntraced(function* (input: {
       const copy = copyVolumes(machines)
       return layerFlyWorld({
         seed: dice.between(0, 0x7fff_ffff),
-        params: { delays: realisticDelays, snapshotEveryMs: 6 * hour, rateLimits: true },
+        params: { delays: realisticDelays, snapshotEveryMs: 6 * hour, rateLimits: profile.rateLimits },
         host: (action) => Effect.andThen(copy(action), hooks.onAction(action)),
         onChange: (state) => hooks.onFly(state),
         onFault: ({ operation }, kind) => {
