@@ -38,14 +38,14 @@ export interface Figure {
   readonly note?: string
 }
 
+export type Needs = Scope.Scope | FileSystem.FileSystem | ChildProcessSpawner
+
 export interface Bench {
   readonly name: string
   /** For the list of benches: half a line. */
   readonly summary: string
   /** `quick`: less exact, and in less than a minute. */
-  run(options: {
-    readonly quick: boolean
-  }): Effect.Effect<ReadonlyArray<Figure>, BenchFailed, Scope.Scope | FileSystem.FileSystem | ChildProcessSpawner>
+  run(options: { readonly quick: boolean }): Effect.Effect<ReadonlyArray<Figure>, BenchFailed, Needs>
 }
 
 export const isMet = (goal: Goal | null, value: number | null, ratio: number | null): boolean | null => {

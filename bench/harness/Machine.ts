@@ -34,13 +34,13 @@ export const onPath = (program: string): Effect.Effect<string | undefined> =>
     return undefined
   })
 
-/** `server`: what is measured; `load`: what loads it, and what it stands in front of. */
-export type Core = "server" | "load"
+/** `server`: what is measured; `load`: what loads it, and what it stands in front of; `any`: all there are. */
+export type Core = "server" | "load" | "any"
 
 /** The command, kept to its core where there are two. */
 export const pinned = (core: Core, command: ReadonlyArray<string>): Effect.Effect<ReadonlyArray<string>> =>
   Effect.map(onPath("taskset"), (taskset) =>
-    taskset === undefined || os.availableParallelism() < 2
+    core === "any" || taskset === undefined || os.availableParallelism() < 2
       ? command
       : [taskset, "-c", core === "server" ? "0" : "1", ...command]
   )

@@ -35,6 +35,7 @@ export interface Pinned {
 
 const saidBytes = 4_000
 const lineLimit = "60 seconds"
+const runLimit = "5 minutes"
 /** How the kernel counts, on all architectures that Node runs on. */
 const ticksPerSecond = 100
 
@@ -63,7 +64,8 @@ export const spawn = (command: Command): Effect.Effect<Pinned, BenchFailed, Scop
           extendEnv: false,
           stdin: "ignore",
           killSignal: "SIGTERM",
-          forceKillAfter: "5 seconds",
+          // An orchestrator has servers of its own to end.
+          forceKillAfter: "60 seconds",
           ...(command.cwd === undefined ? {} : { cwd: command.cwd })
         })
       )
@@ -136,6 +138,10 @@ export const run = (command: Command, input: Uint8Array = new Uint8Array()) =>
   }).pipe(
     Effect.scoped,
     Effect.mapError(failed(command.name)),
+    Effect.timeoutOrElse({
+      duration: runLimit,
+      orElse: () => Effect.fail(new BenchFailed({ detail: `${command.name} did not end within ${runLimit}` }))
+    }),
     Effect.filterOrFail(
       ({ code }) => code === 0,
       ({ code, err }) => new BenchFailed({ detail: `${command.name} ended with ${code}:\n${err.trim()}` })
