@@ -130,9 +130,12 @@ const carrier = (world: World, name: string, gate: Gate): Carry => {
     })
 }
 
-const layerServices = (name: string) =>
+const layerFly = (rateLimits: boolean) =>
+  rateLimits ? FlyMemory.layerPolicy().pipe(Layer.provide(FlyBudget.layer)) : FlyMemory.layerNoDeps()
+
+const layerServices = ({ profile }: World, name: string) =>
   Layer.mergeAll(layerInstance(name), MemoryR2.layerClient, layerMachineClient, layerSeededRandom).pipe((beneath) =>
-    FlyMemory.layerPolicy().pipe(Layer.provide(FlyBudget.layer), Layer.provideMerge(beneath))
+    Layer.provideMerge(layerFly(profile.rateLimits), beneath)
   )
 export type InstanceServices = Layer.Success<ReturnType<typeof layerServices>>
 
@@ -170,7 +173,7 @@ export interface Alterations {
 }
 
 const layerPlane = (world: World, name: string, gate: Gate, alterations: Alterations) => {
-  const services = layerServices(name)
+  const services = layerServices(world, name)
   return PlaneHttp.layerWithoutViewer.pipe(
     Layer.provideMerge(Layer.mergeAll(Router.layer, layerLoops())),
     Layer.provideMerge(layerLifecycle),
