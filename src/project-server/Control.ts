@@ -173,9 +173,13 @@ export class Control extends Context.Service<
           })
         ).pipe(Effect.catch((error) => Effect.logError(`serving again after an archive: ${error.message}`)))
 
+      /**
+       * A call gives up the seal that it made itself. One that it found may be an archive's that is committed by now: this
+       * call came late, or twice, and only an unseal ends it.
+       */
       const seal = (request: Protocol.ArchiveRequest, alreadySealed: boolean) => (progress: LongCall.Progress) =>
         Archive.run(request, alreadySealed, recordSeal(request.generation), progress).pipe(
-          Effect.onError(() => giveUpSeal(request.generation)),
+          Effect.onError(() => (alreadySealed ? Effect.void : giveUpSeal(request.generation))),
           provided
         )
 

@@ -185,6 +185,26 @@ describe("archive", () => {
     })
   )
 
+  it.live("a call that comes once more after a restart, and fails, leaves the seal: its archive may be committed", () =>
+    Effect.gen(function* () {
+      const { store, config } = yield* setup
+      const server = yield* startConfigured(config)
+      yield* put(server, "k", 1)
+      const body = archiveBody(2, store, forced)
+      assert.strictEqual((yield* server.call("archive-to-r2", body)).status, 200)
+      yield* server.stop
+      store.fault = (_request, response) => {
+        response.writeHead(403).end()
+        return true
+      }
+      const again = yield* start(config)
+      assert.strictEqual((yield* again.call("archive-to-r2", body)).status, 422)
+      assert.isFalse(yield* serves(again))
+      assert.strictEqual((yield* again.call("unseal", { project_uid: "u1", generation: 3 })).status, 200)
+      assert.isTrue(yield* serves(again))
+    })
+  )
+
   it.live("answers 202 while it uploads; the same call polls", () =>
     Effect.gen(function* () {
       const { store, config } = yield* setup

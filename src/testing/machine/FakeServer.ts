@@ -145,8 +145,8 @@ const long = Effect.fnUntraced(function* (
   }
   const answer = yield* Effect.timeoutOption(Deferred.await(transfer.done), answerWithinMs)
   if (Option.isNone(answer)) return { status: 202, body: { progress: { phase: key, bytes: 0 } } }
-  // Kept until a poll has taken it; then the same call begins anew.
-  if (memory.transfer === transfer) memory.transfer = null
+  // A success is kept for those who ask again; a failure is told once, and then the same call begins anew.
+  if (memory.transfer === transfer && answer.value.status !== 200) memory.transfer = null
   return answer.value
 })
 
@@ -190,14 +190,16 @@ const configure = Effect.fnUntraced(function* (server: Server, request: Protocol
 const upload = Effect.fnUntraced(function* (
   server: Server,
   { generation, r2_key, upload_url, headers }: Protocol.ArchiveRequest,
-  file: Uint8Array
+  file: Uint8Array,
+  alreadySealed: boolean
 ): Effect.fn.Return<Response> {
   const { volume, r2, alive } = server
   const { status } = yield* patient(r2.put(upload_url, { headers, body: file }))
   if (!(yield* alive) || volume.newestGeneration !== generation) return stale(server)
   // 412: an earlier attempt of this very upload has stored it, because no two uploads share a key.
   if (status === 200 || status === 412) return ok({ r2_key, r2_checksum: sha256(file), size: file.length })
-  volume.sealedBy = null
+  // The seal that it found may be of an archive that is committed by now: only an unseal ends that.
+  if (!alreadySealed) volume.sealedBy = null
   return failed("archive_failed", `the object store answered ${status}`)
 })
 
@@ -215,13 +217,15 @@ const archive = Effect.fnUntraced(function* (server: Server, request: Protocol.A
       return { status: 409, body: { error: "busy", connections, idle_seconds: connections > 0 ? 0 : idleSeconds } }
     }
   }
-  if (server.sealFails) {
-    volume.sealedBy = null
-    return failed("archive_failed", "the checkpoint stayed busy")
-  }
+  const alreadySealed = volume.sealedBy !== null
+  if (server.sealFails && !alreadySealed) return failed("archive_failed", "the checkpoint stayed busy")
   volume.sealedBy = generation
   memory.connections.clear()
-  return yield* long(server, `upload ${generation} ${request.r2_key}`, upload(server, request, fileOf(volume)))
+  return yield* long(
+    server,
+    `upload ${generation} ${request.r2_key}`,
+    upload(server, request, fileOf(volume), alreadySealed)
+  )
 })
 
 const unseal = Effect.fnUntraced(function* (server: Server, { project_uid, generation }: Protocol.UnsealRequest) {
