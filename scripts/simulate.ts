@@ -40,6 +40,14 @@ const progressEveryMs = 2_000
 /** Seeds that a mutant is looked for in. */
 const caughtWithin = 200
 
+/** What a run depends on beside its seed. */
+const usual = { days: 2, instances: 3, intervals: 10, projects: 12 }
+const sizes = ["days", "instances", "intervals", "projects"] as const
+
+/** What has to be said to get a run of that size. */
+const flagsOf = (given: typeof usual): string =>
+  sizes.map((name) => (given[name] === usual[name] ? "" : ` --${name} ${given[name]}`)).join("")
+
 interface Runs {
   readonly jobs: ReadonlyArray<Job>
   readonly workers: number
@@ -84,9 +92,12 @@ const simulateCommand = Command.make(
     seeds: Flag.Int("seeds").pipe(Flag.withDescription("How many seeds (25; of a mutant 200)"), Flag.optional),
     from: Flag.Int("from").pipe(Flag.withDescription("The first of them"), Flag.withDefault(1)),
     seed: Flag.Int("seed").pipe(Flag.withDescription("This seed alone, as it was"), Flag.optional),
-    days: Flag.Finite("days").pipe(Flag.withDescription("Simulated days of use"), Flag.withDefault(2)),
-    instances: Flag.Int("instances").pipe(Flag.withDescription("Control-plane instances"), Flag.withDefault(3)),
-    projects: Flag.Int("projects").pipe(Flag.withDescription("Projects in use"), Flag.withDefault(12)),
+    days: Flag.Finite("days").pipe(Flag.withDescription("Simulated days of use"), Flag.withDefault(usual.days)),
+    instances: Flag.Int("instances").pipe(
+      Flag.withDescription("Control-plane instances"),
+      Flag.withDefault(usual.instances)
+    ),
+    projects: Flag.Int("projects").pipe(Flag.withDescription("Projects in use"), Flag.withDefault(usual.projects)),
     mode: Flag.Literals("mode", [...modes, "both"]).pipe(
       Flag.withDescription(
         "safety: faults never end; liveness: then they end, and all must come to rest; both: the same"
@@ -95,7 +106,7 @@ const simulateCommand = Command.make(
     ),
     intervals: Flag.Finite("intervals").pipe(
       Flag.withDescription("Periods of the background loops, in multiples of the defaults"),
-      Flag.withDefault(10)
+      Flag.withDefault(usual.intervals)
     ),
     mutant: Flag.Literals("mutant", ["list", ...mutants.map(({ name }) => name)]).pipe(
       Flag.withDescription("With this deliberate defect, until it is found; list: each with the promise it breaks"),
@@ -127,13 +138,16 @@ const simulateCommand = Command.make(
       days,
       instances,
       intervals,
-      projects
+      projects,
+      focus: mutant?.focus ?? {}
     }))
     const results = yield* runAll({
       jobs,
       workers: Math.max(1, Math.min(flags.workers, jobs.length)),
       program: mutant === undefined ? new URL(import.meta.url) : yield* patchedCopy(mutant),
-      command: mutant === undefined ? "npm run simulate --" : `npm run simulate -- --mutant ${mutant.name}`,
+      command:
+        (mutant === undefined ? "npm run simulate --" : `npm run simulate -- --mutant ${mutant.name}`) +
+        flagsOf({ days, instances, intervals, projects }),
       untilViolated: mutant !== undefined
     })
     const summary = summaryOf(results, (yield* Clock.currentTimeMillis) - begun)

@@ -9,6 +9,7 @@ export const archiving: ReadonlyArray<Mutant> = [
   {
     name: "archive-without-read-back",
     invariant: "I3",
+    focus: { r2Corrupt: 0.3, storms: 1, stormMinutes: 20 },
     patches: [
       {
         file: program,
@@ -20,18 +21,20 @@ export const archiving: ReadonlyArray<Mutant> = [
   {
     name: "discard-before-commit",
     invariant: "I4",
+    focus: { storms: 1, stormMinutes: 20 },
     patches: [
       {
         file: transitions,
         find: "  return { written: { project: after, machines: [], archives: [], events }, machine }",
         replace:
-          "  return { written: { project: after, machines: [{ ...discarded(machine, now), released: true }], archives: [], events }, machine }"
+          "  return { written: { project: after, machines: [released(machine, now)], archives: [], events }, machine }"
       }
     ]
   },
   {
     name: "archive-key-reused-over-attempts",
     invariant: "I10",
+    focus: { storms: 1, stormMinutes: 20 },
     patches: [
       {
         file: "src/domain/Archive.ts",
@@ -43,6 +46,7 @@ export const archiving: ReadonlyArray<Mutant> = [
   {
     name: "object-deleted-by-listing",
     invariant: "I3",
+    focus: { storms: 1, stormMinutes: 20 },
     patches: [
       {
         file: "src/programs/reconcile/Discard.ts",
@@ -56,6 +60,8 @@ export const archiving: ReadonlyArray<Mutant> = [
   {
     name: "unseal-sent-before-the-row-changed",
     invariant: "I3",
+    or: ["I1", "I2", "I4"],
+    focus: { r2Slow: 0.4, storms: 1, stormMinutes: 20 },
     // A request that finds an archive under way has the server opened at once, and then waits for the row.
     patches: [
       {
@@ -93,6 +99,8 @@ export const archiving: ReadonlyArray<Mutant> = [
   {
     name: "dirty-project-restored-from-its-archive",
     invariant: "I2",
+    or: ["I3"],
+    focus: { hostLost: 0.5, storms: 1, stormMinutes: 20 },
     patches: [
       {
         file: "src/domain/transitions/Rehost.ts",
@@ -101,19 +109,23 @@ export const archiving: ReadonlyArray<Mutant> = [
     dataUnavailable: project.dataUnavailable || input.dataUnavailable`,
         replace: `    ...(input.dataUnavailable && archives.some((row) => row.status === "current")
       ? { state: "dormant", machine: null }
-      : { state: "active" }),
+      : { state: "active", dataUnavailable: project.dataUnavailable || input.dataUnavailable }),
     generation: project.generation + 1`
       }
     ]
   },
   {
     name: "seal-does-not-seal",
-    invariant: "I4",
+    invariant: "I3",
+    or: ["I1", "I2", "I4"],
+    focus: { r2Slow: 0.4, storms: 1, stormMinutes: 20 },
     patches: [{ file: server, find: "  volume.sealedBy = generation\n", replace: "" }]
   },
   {
     name: "seal-kept-in-memory-only",
-    invariant: "I2",
+    invariant: "I3",
+    or: ["I1", "I2", "I4"],
+    focus: { machineCrashAtCall: 0.4, r2Slow: 0.4, straight: 0.2, storms: 1, stormMinutes: 20 },
     patches: [
       {
         file: "src/testing/machine/FakeMachines.ts",
@@ -124,21 +136,10 @@ export const archiving: ReadonlyArray<Mutant> = [
     ]
   },
   {
-    name: "generation-kept-in-memory-only",
-    invariant: "I2",
-    patches: [
-      {
-        file: "src/testing/machine/FakeMachines.ts",
-        find: "    memories.set(machineId, memory)\n",
-        replace: `    memories.set(machineId, memory)
-    if (memory !== known) Object.assign(volumeOf(host.volumeId), { newestGeneration: 0, unsealedBy: 0 })
-`
-      }
-    ]
-  },
-  {
     name: "machine-ignores-generation",
-    invariant: "I2",
+    invariant: "I1",
+    or: ["I2", "I3", "I4"],
+    focus: { machineLate: 0.4, r2Slow: 0.2, straight: 0.3, storms: 1, stormMinutes: 10 },
     patches: [
       {
         file: server,
@@ -165,11 +166,13 @@ export const archiving: ReadonlyArray<Mutant> = [
   {
     name: "second-restore-after-ready",
     invariant: "I2",
+    or: ["I3", "I4"],
+    focus: { machineLate: 0.5, storms: 1, stormMinutes: 15 },
     patches: [
       {
         file: server,
         find: "if (!volume.ready && request.restore !== undefined) {",
-        replace: "if (request.restore !== undefined) {"
+        replace: "if (request.restore !== undefined) {\n    if (volume.ready) memory.transfer = null"
       },
       {
         file: server,

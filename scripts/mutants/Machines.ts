@@ -21,6 +21,7 @@ export const machines: ReadonlyArray<Mutant> = [
   {
     name: "configured-machine-returned-to-the-pool",
     invariant: "I8",
+    focus: { machineRestoreFails: 0.3, storms: 1, stormMinutes: 20 },
     patches: [
       {
         file: wakes,
@@ -67,6 +68,7 @@ export const machines: ReadonlyArray<Mutant> = [
   {
     name: "pool-trusts-an-empty-listing",
     invariant: "I11",
+    focus: { flyEmptyList: 0.4 },
     patches: [
       {
         file: replenish,
@@ -83,6 +85,7 @@ export const machines: ReadonlyArray<Mutant> = [
   {
     name: "reaper-trusts-an-empty-list",
     invariant: "I11",
+    focus: { flyEmptyList: 0.4 },
     // What the ledger knows and the list lacks is taken for gone.
     patches: [
       {
@@ -100,6 +103,7 @@ export const machines: ReadonlyArray<Mutant> = [
   {
     name: "bin-trusts-an-empty-listing",
     invariant: "I7",
+    focus: { flyEmptyList: 0.8, flyErrorAfter: 0.3, flyTimeoutAfter: 0.2 },
     patches: [
       {
         file: discard,
@@ -111,6 +115,7 @@ export const machines: ReadonlyArray<Mutant> = [
   {
     name: "bin-forgets-a-row-without-ids",
     invariant: "I7",
+    focus: { flyEmptyList: 0.4, flyErrorAfter: 0.3, flyTimeoutAfter: 0.2 },
     patches: [
       {
         file: ledger,
@@ -136,18 +141,6 @@ export const machines: ReadonlyArray<Mutant> = [
     for (const id of ids) yield* destroyMachine(id)
     if (row.machineId !== null) yield* machines.recordGone(row.name, "machine")
 `
-      }
-    ]
-  },
-  {
-    name: "every-volume-may-go",
-    invariant: "I4",
-    // A machine that rehosting left behind takes the only copy with it.
-    patches: [
-      {
-        file: "src/domain/Machine.ts",
-        find: "=> !row.served || row.released",
-        replace: "=> row.served || !row.released || row.released"
       }
     ]
   },

@@ -4,7 +4,8 @@
  */
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import type { Invariant } from "../../src/testing/simulation/Journal.ts"
+import type { Invariant, Violation } from "../../src/testing/simulation/Journal.ts"
+import type { Focus } from "../../src/testing/simulation/Profile.ts"
 
 export interface Patch {
   /** Relative to the repository's root. */
@@ -18,8 +19,15 @@ export interface Mutant {
   readonly name: string
   /** What the simulation is to find violated. */
   readonly invariant: Invariant
+  /** By which the same harm may be seen first: what was lost is missed at the next read, archive or deletion. */
+  readonly or?: ReadonlyArray<Invariant>
+  /** Set on top of each seed's profile: what makes the defect matter, where that is rare otherwise. */
+  readonly focus?: Focus
   readonly patches: ReadonlyArray<Patch>
 }
+
+export const isCaughtBy = ({ invariant, or = [] }: Mutant, violation: Violation | null): boolean =>
+  violation !== null && (violation.invariant === invariant || or.includes(violation.invariant))
 
 /** The sources have changed and the patch has not: it is to be written anew. */
 export class PatchFailed extends Schema.TaggedError<PatchFailed>()("PatchFailed", {

@@ -20,6 +20,7 @@ export const ownership: ReadonlyArray<Mutant> = [
   {
     name: "commit-ignores-generation",
     invariant: "I3",
+    focus: { instancePause: 0.3, storms: 1, stormMinutes: 20 },
     patches: [
       {
         file: archives,
@@ -37,6 +38,7 @@ export const ownership: ReadonlyArray<Mutant> = [
   {
     name: "lease-never-expires",
     invariant: "I6",
+    focus: { instanceCrash: 0.3 },
     patches: [
       {
         file: rows,
@@ -48,11 +50,17 @@ export const ownership: ReadonlyArray<Mutant> = [
   {
     name: "recovery-forgets-its-machine",
     invariant: "I7",
+    focus: { instanceCrash: 0.2 },
     patches: [
       {
         file: rows,
         find: "  machines: heldBeside(rows).map((row) => discarded(row, now)),\n  archives: uploadsDiscarded(rows.archives),",
         replace: "  machines: [],\n  archives: uploadsDiscarded(rows.archives),"
+      },
+      {
+        file: wakes,
+        find: "  const beside = heldBeside(rows).filter((other) => other.name !== machine)\n",
+        replace: "  const beside: ReadonlyArray<MachineRow> = []\n"
       },
       {
         file: "src/programs/reconcile/Expired.ts",
@@ -62,19 +70,9 @@ export const ownership: ReadonlyArray<Mutant> = [
     ]
   },
   {
-    name: "abort-keeps-the-generation",
-    invariant: "I2",
-    patches: [
-      {
-        file: archives,
-        find: "generation: Math.max(project.generation + 1, input.minGeneration ?? 0),",
-        replace: "generation: Math.max(project.generation, input.minGeneration ?? 0),"
-      }
-    ]
-  },
-  {
     name: "unknown-outcome-taken-for-success",
     invariant: "I2",
+    focus: { machineUnreachable: 0.3, storms: 1, stormMinutes: 20 },
     // A pool machine that did not say that it is configured is committed all the same.
     patches: [
       {
@@ -90,6 +88,7 @@ export const ownership: ReadonlyArray<Mutant> = [
   {
     name: "unknown-outcome-taken-for-failure",
     invariant: "I8",
+    focus: { machineUnreachableAfter: 0.3 },
     // A pool machine that did not say that it is configured goes back for the next one.
     patches: [
       {
@@ -102,6 +101,7 @@ export const ownership: ReadonlyArray<Mutant> = [
   {
     name: "rate-limit-per-instance",
     invariant: "I12",
+    focus: { burstMinutes: 20 },
     patches: [
       {
         file: "src/testing/memory/MemoryProjects.ts",
@@ -124,32 +124,13 @@ export const ownership: ReadonlyArray<Mutant> = [
   {
     name: "wake-restores-an-older-archive",
     invariant: "I2",
+    or: ["I3"],
+    focus: { storms: 1, stormMinutes: 15 },
     patches: [
       {
         file: "src/testing/memory/MemoryProjects.ts",
         find: `archive: tables.archivesOf(written.project.uid).find((row) => row.status === "current") ?? null`,
         replace: `archive: tables.archivesOf(written.project.uid).find((row) => row.r2Checksum !== null) ?? null`
-      }
-    ]
-  },
-  {
-    name: "commit-of-a-wake-takes-any-machine",
-    invariant: "I1",
-    patches: [
-      {
-        file: wakes,
-        find: "  if (!holds(project, lease) || !(comesUp(project) || rehosts)) return null\n",
-        replace: ""
-      },
-      {
-        file: wakes,
-        find: `  if (row.status !== "provisioning" && row.status !== "assigned") return null\n`,
-        replace: ""
-      },
-      {
-        file: wakes,
-        find: "  if (row.generation !== project.generation && !(rehosts && project.machine === machine)) return null\n",
-        replace: ""
       }
     ]
   }

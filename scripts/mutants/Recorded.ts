@@ -3,15 +3,18 @@ import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Path from "effect/Path"
 import * as Schema from "effect/Schema"
-import { modes } from "../../src/testing/simulation/Profile.ts"
+import type { Job } from "../SimulationThread.ts"
+import type { Mutant } from "./Mutant.ts"
 
 export const Recorded = Schema.Struct({
   seed: Schema.Int,
-  mode: Schema.Literals(modes),
-  /** Simulated days of use. In safety a run does not depend on them, up to its end. */
+  /** Simulated days of use, before faults end. */
   days: Schema.Finite
 })
 export type Recorded = typeof Recorded.Type
+
+/** The run, as the mutant is looked for. */
+export const jobOf = ({ focus = {} }: Mutant, run: Recorded): Job => ({ ...run, mode: "liveness", focus })
 
 const All = Schema.fromJsonString(Schema.Record(Schema.String, Recorded))
 
@@ -27,6 +30,6 @@ export const record = (all: Readonly<Record<string, Recorded>>) =>
     const fs = yield* FileSystem.FileSystem
     const lines = Object.entries(all)
       .toSorted(([a], [b]) => (a < b ? -1 : 1))
-      .map(([name, { days, mode, seed }]) => `  "${name}": { "seed": ${seed}, "mode": "${mode}", "days": ${days} }`)
+      .map(([name, { days, seed }]) => `  "${name}": { "seed": ${seed}, "days": ${days} }`)
     yield* fs.writeFileString(yield* file, `{\n${lines.join(",\n")}\n}\n`)
   })

@@ -5,6 +5,7 @@ export const routing: ReadonlyArray<Mutant> = [
   {
     name: "route-cache-never-invalidated",
     invariant: "I5",
+    focus: { flyErrorBefore: 0.3, ownerMinutes: 30 },
     patches: [
       {
         file: "src/http/router/RouteCache.ts",

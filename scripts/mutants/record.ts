@@ -9,21 +9,20 @@ import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import { runMain } from "../../src/cli/RunMain.ts"
-import { modes } from "../../src/testing/simulation/Profile.ts"
 import { openWorker, runIn } from "../SimulationThread.ts"
-import type { Mutant } from "./Mutant.ts"
+import { isCaughtBy, type Mutant } from "./Mutant.ts"
 import { mutants } from "./Mutants.ts"
 import { patchedCopy } from "./PatchedCopy.ts"
-import { record, recorded, type Recorded } from "./Recorded.ts"
+import { jobOf, record, recorded, type Recorded } from "./Recorded.ts"
 
 const search = (mutant: Mutant, runs: ReadonlyArray<Recorded>) =>
   Effect.gen(function* () {
     const worker = yield* openWorker(yield* patchedCopy(mutant))
     for (const run of runs) {
-      const { violation } = yield* runIn(worker, run)
-      if (violation?.invariant === mutant.invariant) return run
+      const { violation } = yield* runIn(worker, jobOf(mutant, run))
+      if (isCaughtBy(mutant, violation)) return run
       const found = violation === null ? "nothing" : `${violation.invariant} ${violation.detail}`
-      yield* Console.error(`${mutant.name} ${run.mode} ${run.seed}: ${found}`)
+      yield* Console.error(`${mutant.name} ${run.seed}, ${run.days} days: ${found}`)
     }
     return null
   }).pipe(Effect.scoped)
@@ -33,18 +32,16 @@ const command = Command.make(
   {
     names: Argument.String("name").pipe(Argument.variadic()),
     seeds: Flag.Int("seeds").pipe(Flag.withDescription("The last seed to look at"), Flag.withDefault(200)),
-    days: Flag.Finite("days").pipe(Flag.withDescription("Simulated days of use"), Flag.withDefault(1))
+    days: Flag.Finite("days").pipe(Flag.withDescription("Simulated days of use"), Flag.withDefault(0.25))
   },
   Effect.fn("record")(function* ({ days, names, seeds }) {
     for (const mutant of mutants) {
       if (names.length > 0 && !names.includes(mutant.name)) continue
       const { [mutant.name]: before, ...others } = yield* recorded
-      const anew = Array.from({ length: seeds }, (_, at) => at + 1).flatMap((seed) =>
-        modes.map((mode): Recorded => ({ seed, mode, days }))
-      )
+      const anew = Array.from({ length: seeds }, (_, at): Recorded => ({ seed: at + 1, days }))
       const found = yield* search(mutant, before === undefined ? anew : [before, ...anew])
       yield* record(found === null ? others : { ...others, [mutant.name]: found })
-      const where = found === null ? `not caught in ${seeds} seeds` : `${found.mode} ${found.seed}, ${found.days} days`
+      const where = found === null ? `not caught in ${seeds} seeds` : `${found.seed}, ${found.days} days`
       yield* Console.log(`${mutant.name} ${mutant.invariant} ${where}`)
     }
   })
