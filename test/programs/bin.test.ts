@@ -29,6 +29,28 @@ describe("rows without ids", () => {
     }).pipe(Effect.provide(plane), Random.withSeed("refused"))
   )
 
+  it.effect("stay while one listing is empty and the other is not: what they made may be there", () =>
+    Effect.gen(function* () {
+      const machines = yield* Machines
+      const world = yield* FlyWorld
+      yield* newProject
+      const { name, ...machine } = yield* newMachine("sjc")
+      yield* machines.insertPool({ name, ...machine }, 1_000)
+      yield* machines.discard({ name, from: ["provisioning"], reason: "its answer was lost" })
+      for (const operation of ["listVolumes", "listMachines"] as const) {
+        yield* world.inject({ match: { operation }, fault: { kind: "empty_list" } })
+        for (let n = 0; n < 10; n++) {
+          yield* settled(discard)
+          yield* TestClock.adjust("5 minutes")
+        }
+        assert.strictEqual((yield* machines.find(name))?.status, "discarded", operation)
+        yield* world.clearFaults
+      }
+      yield* rest
+      assert.strictEqual((yield* machines.find(name))?.status, "gone")
+    }).pipe(Effect.provide(plane), Random.withSeed("empty"))
+  )
+
   it.effect("do not stand in the way of machines that are to be deleted", () =>
     Effect.gen(function* () {
       const machines = yield* Machines

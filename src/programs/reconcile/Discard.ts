@@ -129,7 +129,9 @@ const settleAbsent = Effect.fnUntraced(function* (rows: ReadonlyArray<MachineRow
   )
   if (absent.length === 0) return rows
   const { absentMs } = yield* Margins
-  if (all.length > 0) yield* machines.countAbsent(absent.map(({ name }) => name))
+  // Every machine has a volume: where one of the listings is empty and the other is not, one of them is wrong.
+  const plausible = listing.machines.length > 0 && listing.volumes.length > 0
+  if (plausible) yield* machines.countAbsent(absent.map(({ name }) => name))
   yield* Effect.forEach(absent, ({ name }) => machines.markGone(name, absentMs), { concurrency, discard: true })
   return rows.filter((row) => !absent.includes(row))
 })
