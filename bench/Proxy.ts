@@ -14,8 +14,8 @@ interface Pace {
   readonly idleConnections: number
 }
 
-const full: Pace = { rounds: 5, warmupMs: 500, measureMs: 2_000, idleConnections: 5_000 }
-const quick: Pace = { rounds: 1, warmupMs: 200, measureMs: 600, idleConnections: 1_000 }
+const full: Pace = { rounds: 5, warmupMs: 300, measureMs: 1_500, idleConnections: 5_000 }
+const quick: Pace = { rounds: 1, warmupMs: 400, measureMs: 400, idleConnections: 1_000 }
 
 const connections = 50
 

@@ -5,6 +5,7 @@ import * as Scope from "effect/Scope"
 import * as Deadlines from "../proxy/Deadlines.ts"
 import { type Downstream, type Joined, Unpassable } from "../proxy/Downstream.ts"
 import * as Kept from "../proxy/Kept.ts"
+import * as Switch from "../proxy/Switch.ts"
 import type { Upload } from "../proxy/Upload.ts"
 import * as Upstream from "../proxy/Upstream.ts"
 import { Broken, NotConnected, type Unsendable } from "../proxy/Upstream.ts"
@@ -142,7 +143,7 @@ export const make: Effect.Effect<Proxy, never, OrchestratorConfig | Supervisor |
     }
 
     const tryForward: Proxy["tryForward"] = (forwarding, ended, failed) => {
-      const { client, headers, method, path, sharesOrigin, upload, use } = forwarding
+      const { client, headers, method, path, sharesOrigin, use } = forwarding
       const held = supervisor.tryUse(use)
       if (held === undefined) return undefined
       const drops = sharesOrigin ? widensScope : undefined
@@ -190,26 +191,9 @@ export const make: Effect.Effect<Proxy, never, OrchestratorConfig | Supervisor |
         end()
         giveUp()
       }
-      if (use.kind === "connection") {
-        try {
-          const target = { host: "127.0.0.1", port: held.target.port, method, path, headers, upgrade: true }
-          const request = Upstream.send(target, false, {
-            connected: events.connected,
-            answered: passed,
-            failed: (detail) => events.failed(detail, false)
-          })
-          giveUp = () => request.destroy()
-          Upstream.onHints(request, events.hints)
-          upload.sendTo(request)
-        } catch (cause) {
-          end(Upstream.unsendable(cause))
-        }
-        return gaveUp
-      }
-      const cut = kept.exchange(
-        held.target,
-        { method, path, headers },
-        {
+      const request = { method, path, headers }
+      const exchanged = () =>
+        kept.exchange(held.target, request, {
           ...events,
           answeredByNode: passed,
           answered: (head) => {
@@ -222,8 +206,14 @@ export const make: Effect.Effect<Proxy, never, OrchestratorConfig | Supervisor |
             to.once("close", over(held, ended))
             return to
           }
-        }
-      )
+        })
+      const upgraded = () =>
+        Switch.ask(held.target.port, request, {
+          ...events,
+          answered: passed,
+          failed: (detail) => events.failed(detail, false)
+        })
+      const cut = use.kind === "connection" ? upgraded() : exchanged()
       if (cut === undefined) end(Upstream.unsendable("the request can't be written down"))
       else giveUp = cut
       return gaveUp

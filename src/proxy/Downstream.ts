@@ -88,7 +88,7 @@ export const make = (incoming: Incoming, closing: () => boolean): Downstream => 
   /** Where a body that was never asked for may or may not follow, the next request can't be told from it. */
   const last = () => upgrade || expecting || closing()
 
-  const head = (flat: Flat, { rawHeaders, statusMessage }: IncomingMessage) => {
+  const head = (flat: Flat, { rawHeaders, statusMessage }: Head) => {
     const lines = [`HTTP/1.1 101 ${statusMessage ?? "Switching Protocols"}`, "Connection: Upgrade"]
     for (const value of values(rawHeaders, "upgrade")) lines.push(`Upgrade: ${value}`)
     for (let at = 0; at + 1 < flat.length; at += 2) lines.push(`${flat[at]}: ${flat[at + 1]}`)

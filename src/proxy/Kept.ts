@@ -9,24 +9,17 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import * as http from "node:http"
-import * as net from "node:net"
+import type * as http from "node:http"
 import { flushHead } from "./FlushHead.ts"
+import { Lendable } from "./Lendable.ts"
 import * as PlainHead from "./PlainHead.ts"
-import type { Flat } from "./Headers.ts"
 import * as Upstream from "./Upstream.ts"
+import * as Written from "./Written.ts"
 
 export interface Process {
   readonly pid: number
   /** On 127.0.0.1. */
   readonly port: number
-}
-
-export interface Request {
-  readonly method: string
-  readonly path: string
-  /** Complete but for `Connection`. */
-  readonly headers: Flat
 }
 
 export interface Events {
@@ -42,7 +35,7 @@ export interface Events {
 
 export interface Kept {
   /** What it returns gives the exchange up, with its connection. Undefined where the request can't be written down. */
-  exchange(process: Process, request: Request, events: Events): (() => void) | undefined
+  exchange(process: Process, request: Written.Request, events: Events): (() => void) | undefined
   /** Ends those that were not used for a while; to be called now and then. */
   sweep(): void
 }
@@ -53,34 +46,6 @@ const maxIdle = 64
 const idleMs = 30_000
 const keepAliveMs = 30_000
 
-/** Its writer may be told to say nothing: what was sent already is not sent again. */
-class Lendable extends net.Socket {
-  lent = false
-  override _write(chunk: unknown, encoding: BufferEncoding, callback: (error?: Error | null) => void) {
-    if (this.lent) callback()
-    else super._write(chunk, encoding, callback)
-  }
-  override _writev(
-    chunks: Array<{ chunk: unknown; encoding: BufferEncoding }>,
-    callback: (error?: Error | null) => void
-  ) {
-    if (this.lent) callback()
-    else super._writev?.(chunks, callback)
-  }
-}
-
-/** Of a single connection. */
-class Lender extends http.Agent {
-  readonly #socket: Lendable
-  constructor(socket: Lendable) {
-    super({ keepAlive: true })
-    this.#socket = socket
-  }
-  addRequest(request: http.ClientRequest) {
-    request.onSocket(this.#socket)
-  }
-}
-
 interface Pool {
   readonly free: Array<Connection>
   /** With those that are in use. */
@@ -88,7 +53,7 @@ interface Pool {
 }
 
 interface Exchange {
-  readonly request: Request
+  readonly request: Written.Request
   readonly events: Events
 }
 
@@ -111,7 +76,7 @@ class Connection {
     this.#process = process
     this.#pool = pool
     pool.open += 1
-    this.socket = new Lendable()
+    this.socket = new Lendable({})
     this.socket
       .on("data", this.#onData)
       .on("error", (error) => (this.#error ??= Upstream.reason(error)))
@@ -184,29 +149,19 @@ class Connection {
     const { events, request } = exchange
     const { socket } = this
     const stale = this.#used
-    socket.off("data", this.#onData).pause()
-    socket.unshift(received)
-    socket.lent = true
+    socket.off("data", this.#onData)
     const target = { host, port: this.#process.port, ...request, upgrade: false }
-    const failed = (detail: string) => {
-      this.#exchange = undefined
-      events.failed(this.#error ?? detail, stale)
-    }
-    try {
-      const reader = Upstream.send(target, new Lender(socket), {
-        connected: () => socket.resume(),
-        answered: (answer) => {
-          this.#exchange = undefined
-          events.answeredByNode(answer)
-        },
-        failed
-      })
-      Upstream.onHints(reader, events.hints)
-      reader.end()
-    } catch (cause) {
-      socket.destroy()
-      failed(String(cause))
-    }
+    socket.lend(received, target, {
+      hints: events.hints,
+      answered: (answer) => {
+        this.#exchange = undefined
+        events.answeredByNode(answer)
+      },
+      failed: (detail) => {
+        this.#exchange = undefined
+        events.failed(this.#error ?? detail, stale)
+      }
+    })
   }
 
   #returned() {
@@ -243,17 +198,6 @@ class Connection {
   }
 }
 
-/** Anything else would not be what it seems; the parser in front lets nothing of it through. */
-const writable = /^[\t\r\n\x20-\x7e\x80-\xff]*$/
-const writablePath = /^[\x21-\x7e\x80-\xff]+$/
-
-const headOf = ({ headers, method, path }: Request): string | undefined => {
-  let head = `${method} ${path} HTTP/1.1\r\n`
-  for (let at = 0; at + 1 < headers.length; at += 2) head += `${headers[at]}: ${headers[at + 1]}\r\n`
-  head += "Connection: keep-alive\r\n\r\n"
-  return writablePath.test(path) && writable.test(head) ? head : undefined
-}
-
 export const make: Effect.Effect<Kept, never, Scope.Scope> = Effect.gen(function* () {
   const clock = yield* Clock.Clock
   /** Each to one process: a new one on an old port never gets its predecessor's. */
@@ -272,7 +216,7 @@ export const make: Effect.Effect<Kept, never, Scope.Scope> = Effect.gen(function
   }
   return {
     exchange(process, request, events) {
-      const head = headOf(request)
+      const head = Written.head(request, ["Connection", "keep-alive"])
       if (head === undefined) return undefined
       const pool = poolOf(process)
       const connection = pool.free.pop() ?? new Connection(process, pool)

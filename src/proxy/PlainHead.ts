@@ -4,10 +4,13 @@
  */
 import type { Flat } from "./Headers.ts"
 
-export interface PlainHead {
+export interface Head {
   readonly statusCode: number
   readonly statusMessage: string
   readonly rawHeaders: Flat
+}
+
+export interface PlainHead extends Head {
   /** Of the body that follows, in bytes. */
   readonly length: number
   /** How long its server keeps the connection, a second less; infinite where it does not say. */
@@ -17,7 +20,7 @@ export interface PlainHead {
 /** As Node's parser. */
 export const maxBytes = 16_384
 
-const statusLine = /^HTTP\/1\.1 ([2-5]\d\d) ([\t\x20-\x7e\x80-\xff]*)$/
+const statusLine = /^HTTP\/1\.1 ([1-5]\d\d) ([\t\x20-\x7e\x80-\xff]*)$/
 const token = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
 const text = /^[\t\x20-\x7e\x80-\xff]*$/
 /** The request that it is an answer to may be on its way when the server ends the connection. */
@@ -35,14 +38,11 @@ const trimmed = (line: string, from: number): string => {
   return line.slice(start, end)
 }
 
-/** `head`: in Latin-1, without the empty line behind it. */
-export const parse = (head: string, method: string): PlainHead | undefined => {
+const read = (head: string): Head | undefined => {
   const lines = head.split("\r\n")
   const [, code, statusMessage] = statusLine.exec(lines[0] ?? "") ?? []
   if (code === undefined || statusMessage === undefined) return undefined
   const rawHeaders: Array<string> = []
-  let length: number | undefined
-  let keptMs = Number.POSITIVE_INFINITY
   for (let at = 1; at < lines.length; at++) {
     const line = lines[at] ?? ""
     const colon = line.indexOf(":")
@@ -51,6 +51,21 @@ export const parse = (head: string, method: string): PlainHead | undefined => {
     const value = trimmed(line, colon + 1)
     if (!text.test(value)) return undefined
     rawHeaders.push(name, value)
+  }
+  return { statusCode: Number(code), statusMessage, rawHeaders }
+}
+
+/** `head`: in Latin-1, without the empty line behind it. */
+export const parse = (head: string, method: string): PlainHead | undefined => {
+  const all = read(head)
+  if (all === undefined || all.statusCode < 200) return undefined
+  const { rawHeaders, statusCode } = all
+  let length: number | undefined
+  let keptMs = Number.POSITIVE_INFINITY
+  for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at] ?? ""
+    const value = rawHeaders[at + 1] ?? ""
+    // Nearly all names are told apart by their lengths.
     switch (name.length) {
       case 7:
         if (isUpgradeOrTrailer(name)) return undefined
@@ -75,12 +90,19 @@ export const parse = (head: string, method: string): PlainHead | undefined => {
         if (name.toLowerCase() === "transfer-encoding") return undefined
     }
   }
-  const statusCode = Number(code)
   // Whatever their length says, no body follows.
-  if (method === "HEAD" || statusCode === 304) return { statusCode, statusMessage, rawHeaders, length: 0, keptMs }
-  if (statusCode === 204)
-    return length === undefined ? { statusCode, statusMessage, rawHeaders, length: 0, keptMs } : undefined
-  return length === undefined ? undefined : { statusCode, statusMessage, rawHeaders, length, keptMs }
+  if (method === "HEAD" || statusCode === 304) return { ...all, length: 0, keptMs }
+  if (statusCode === 204) return length === undefined ? { ...all, length: 0, keptMs } : undefined
+  return length === undefined ? undefined : { ...all, length, keptMs }
+}
+
+/** Of an answer that agrees to another protocol and says nothing else. */
+export const parseSwitch = (head: string): Head | undefined => {
+  const all = read(head)
+  if (all?.statusCode !== 101) return undefined
+  const names = all.rawHeaders.filter((_, at) => at % 2 === 0).map((name) => name.toLowerCase())
+  const framed = names.includes("content-length") || names.includes("transfer-encoding")
+  return names.includes("upgrade") && names.includes("connection") && !framed ? all : undefined
 }
 
 const isUpgradeOrTrailer = (name: string): boolean => {

@@ -34,7 +34,7 @@ export interface Target {
 
 export interface Upgraded {
   readonly _tag: "Upgraded"
-  readonly response: http.IncomingMessage
+  readonly response: { readonly statusMessage?: string | undefined; readonly rawHeaders: Flat }
   readonly socket: net.Socket
   readonly head: Buffer
 }
@@ -90,7 +90,9 @@ export const send = (target: Target, agent: http.Agent | false, events: Events):
     // Also where the connection is the request's own: a server that answers early and closes would reset the
     // connection under a body that is still coming, and its answer would be lost with it.
     headers: upgrade ? headers : [...headers, "Connection", "keep-alive"],
-    ...(upgrade ? { createConnection: () => halfOpen(target) } : { agent: agent === false ? ownConnections : agent })
+    ...(upgrade && agent === false
+      ? { createConnection: () => halfOpen(target) }
+      : { agent: agent === false ? ownConnections : agent })
   })
   let answered = false
   const fail = (detail: string) => {

@@ -76,3 +76,27 @@ describe("a plain head", () => {
     }
   })
 })
+
+describe("a switch of protocols", () => {
+  const switching = "HTTP/1.1 101 Switching Protocols"
+  const both = ["Upgrade: websocket", "Connection: Upgrade"]
+
+  it("is read as it stands", () => {
+    assert.deepStrictEqual(PlainHead.parseSwitch(head(switching, ...both, "Sec-WebSocket-Accept: x=")), {
+      statusCode: 101,
+      statusMessage: "Switching Protocols",
+      rawHeaders: ["Upgrade", "websocket", "Connection", "Upgrade", "Sec-WebSocket-Accept", "x="]
+    })
+  })
+
+  it.each([
+    ["a refusal", head("HTTP/1.1 200 OK", ...both)],
+    ["an interim answer", head("HTTP/1.1 100 Continue", ...both)],
+    ["another version", head("HTTP/1.0 101 Switching Protocols", ...both)],
+    ["no protocol", head(switching, "Connection: Upgrade")],
+    ["no connection", head(switching, "Upgrade: websocket")],
+    ["a length", head(switching, ...both, "Content-Length: 5")],
+    ["chunks", head(switching, ...both, "Transfer-Encoding: chunked")],
+    ["a bare LF", head(switching, ...both, "X: 1\nY: 2")]
+  ])("is not: %s", (_, text) => assert.isUndefined(PlainHead.parseSwitch(text)))
+})
