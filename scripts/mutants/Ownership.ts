@@ -38,7 +38,7 @@ export const ownership: ReadonlyArray<Mutant> = [
   {
     name: "lease-never-expires",
     invariant: "I6",
-    focus: { instanceCrash: 0.3 },
+    focus: { instanceCrash: 0.05 },
     patches: [
       {
         file: rows,
@@ -50,7 +50,7 @@ export const ownership: ReadonlyArray<Mutant> = [
   {
     name: "recovery-forgets-its-machine",
     invariant: "I7",
-    focus: { instanceCrash: 0.2 },
+    focus: { instanceCrash: 0.05 },
     patches: [
       {
         file: rows,
