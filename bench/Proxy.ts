@@ -3,7 +3,7 @@ import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import { type Bench, type BenchFailed, type Figure, type Goal } from "./harness/Bench.ts"
 import * as Load from "./harness/Load.ts"
-import { alternate, figure, median, type Results, type Series } from "./harness/Rounds.ts"
+import { alternate, figure, median, type Results, type Round, type Series } from "./harness/Rounds.ts"
 import { inNode, make, type Name, names, type Running } from "./proxy/Contestants.ts"
 import { get, upgrade } from "./proxy/Requests.ts"
 
@@ -70,6 +70,20 @@ const measured = (generator: Load.Generator, { port, process }: Running, task: T
     return { values, generatorCpu: loaded.generatorCpu }
   })
 
+/** A peer that breaks down has no figure; the others still have theirs. */
+const survived = (
+  round: Effect.Effect<Round<Measure>, BenchFailed>,
+  { name }: Running
+): Effect.Effect<Round<Measure>, BenchFailed> =>
+  name === "valet"
+    ? round
+    : Effect.catchTag(round, "BenchFailed", ({ message }) =>
+        Effect.as(Console.error(`  ${name} breaks down: ${message}`), {
+          values: { throughput: null, perCpuSecond: null, p50: null, p99: null },
+          generatorCpu: null
+        })
+      )
+
 /** A row for each of the others that is there. */
 const beside = (
   found: Results<Measure>,
@@ -96,7 +110,7 @@ const perform = (generator: Load.Generator, running: ReadonlyArray<Running>, tas
     const closed = yield* alternate<Measure, BenchFailed, never>(
       task.title,
       pace.rounds,
-      running.map((one) => ({ name: one.name, round: measured(generator, one, task, pace) }))
+      running.map((one) => ({ name: one.name, round: survived(measured(generator, one, task, pace), one) }))
     )
     const { goals, title, unit } = task
     const figures = [
@@ -114,7 +128,7 @@ const perform = (generator: Load.Generator, running: ReadonlyArray<Running>, tas
     const open = yield* alternate<Measure, BenchFailed, never>(
       `${title}, ${perSecond} a second`,
       pace.rounds,
-      running.map((one) => ({ name: one.name, round: measured(generator, one, task, pace, perSecond) }))
+      running.map((one) => ({ name: one.name, round: survived(measured(generator, one, task, pace, perSecond), one) }))
     )
     const at = `at ${perSecond}/s`
     return [

@@ -110,7 +110,7 @@ export const figure = ({ base, goal = {}, name, note, series = [], unit }: Figur
   const voided = series.filter((value) => value === null).length
   const said = [
     ...(note === undefined ? [] : [note]),
-    ...(series.length > 0 && voided === series.length ? ["void: the load generator was the limit"] : []),
+    ...(series.length > 0 && voided === series.length ? ["void in every round"] : []),
     ...(voided > 0 && voided < series.length ? [`${voided} of ${series.length} rounds void`] : []),
     ...(base !== undefined && base.series === undefined ? [`${base.name} is not there`] : [])
   ]
