@@ -107,7 +107,7 @@ export const machines: ReadonlyArray<Mutant> = [
     patches: [
       {
         file: discard,
-        find: "  if (all.length > 0) yield* machines.countAbsent",
+        find: "  if (plausible) yield* machines.countAbsent",
         replace: "  yield* machines.countAbsent"
       }
     ]
