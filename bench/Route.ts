@@ -49,18 +49,15 @@ const run = ({ quick }: { readonly quick: boolean }) =>
     const draw = drawing(1)
     const once = Array.from({ length: active }, (_, at) => requestFor(at + 1, false))
 
+    /** Caches what is asked for again and again, and lets both have compiled what they run. */
     const warm = (port: number) =>
       Effect.forEach(
-        [once, requests(quick ? 20_000 : 150_000, zipf(projects), draw, false)],
-        (each) =>
-          generator.run({
-            mode: "http",
-            port,
-            connections,
-            warmupMs: 0,
-            measureMs: quick ? 3_000 : 15_000,
-            requests: each
-          }),
+        [
+          { mode: "http", measureMs: quick ? 2_500 : 12_000, requests: once },
+          { mode: "http", measureMs: quick ? 1_500 : 12_000, requests: requests(100_000, zipf(projects), draw, false) },
+          { mode: "connect", measureMs: quick ? 1_500 : 6_000, requests: requests(50_000, zipf(projects), draw, true) }
+        ] as const,
+        (each) => generator.run({ ...each, port, connections, warmupMs: 0 }),
         { discard: true }
       )
     yield* Effect.forEach(Object.values(servers), ({ port }) => warm(port))
@@ -102,7 +99,12 @@ const run = ({ quick }: { readonly quick: boolean }) =>
           { name: each.base, round: round(servers.bare, true) },
           { name: "valet", round: round(servers.valet, false) }
         ])
-        const of = (name: string, unit: string, measure: "perSecond" | "p99Ms" | "perCpuSecond", goal?: Figure["goal"]) =>
+        const of = (
+          name: string,
+          unit: string,
+          measure: "perSecond" | "p99Ms" | "perCpuSecond",
+          goal?: Figure["goal"]
+        ) =>
           figure({
             name: `${each.name}: ${name}`,
             unit,
