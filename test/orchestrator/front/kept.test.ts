@@ -186,3 +186,44 @@ describe("a kept connection", { timeout: limit }, () => {
     })
   )
 })
+
+describe("an upgrade that its server has not answered", { timeout: limit }, () => {
+  const upgrade = `GET ${path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n`
+
+  it.live("ends with 502 when the server closes, at once or within its head", () =>
+    Effect.gen(function* () {
+      for (const begun of ["", "HTTP/1.1 101 Swit"]) {
+        const server = yield* played(({ socket }) => socket.end(begun))
+        const { open, port } = yield* frontOf(server, { config: { responseTimeoutMs: 20_000 } })
+        assert.match(yield* raw(port, upgrade), /^HTTP\/1\.1 502 /)
+        yield* eventually(() => open() === 0)
+      }
+    })
+  )
+
+  it.live("ends at the server when the client goes away", () =>
+    Effect.gen(function* () {
+      const sockets: Array<net.Socket> = []
+      const server = yield* played(({ socket }) => sockets.push(socket))
+      const { open, port } = yield* frontOf(server)
+      const client = net.connect(port, "127.0.0.1")
+      client.on("error", () => {}).write(upgrade)
+      yield* eventually(() => sockets.length === 1 && open() === 1)
+      client.destroy()
+      yield* eventually(() => sockets.every(({ closed }) => closed) && open() === 0)
+    })
+  )
+
+  it.live("leaves no connection where the server refuses and keeps it", () =>
+    Effect.gen(function* () {
+      const sockets: Array<net.Socket> = []
+      const server = yield* played(({ socket }) => {
+        sockets.push(socket)
+        socket.write(plain("no"))
+      })
+      const { open, port } = yield* frontOf(server)
+      assert.match(yield* raw(port, upgrade), /^HTTP\/1\.1 200 OK\r\n[^]*\r\n\r\nno$/)
+      yield* eventually(() => sockets.length === 1 && sockets.every(({ closed }) => closed) && open() === 0)
+    })
+  )
+})
