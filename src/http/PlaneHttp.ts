@@ -95,7 +95,7 @@ const viewer = HttpRouter.use(
       Effect.uninterruptible,
       Effect.cached
     )
-    yield* router.add("GET", "/api/docs", Effect.flatten(page))
+    yield* router.add("GET", "/api/docs", Effect.orDie(Effect.flatten(page)))
   })
 )
 
