@@ -25,7 +25,8 @@ export const reap = Effect.gen(function* () {
   const names = new Set([...before, ...after].map((row) => row.name as string))
   const ids = new Set([...before, ...after].flatMap((row) => [row.machineId, row.volumeId]))
   const known = after.filter((row) => row.machineId !== null)
-  const seen = known.filter((row) => listed.some((machine) => machine.id === row.machineId))
+  const there = new Set<string | null>(listed.map(({ id }) => id))
+  const seen = known.filter((row) => there.has(row.machineId))
   const partial = known.length > 0 && seen.length < known.length / 2
   if (listed.length === 0 || partial) {
     if (partial) yield* Effect.logWarning("reap: the listing misses most known machines, nothing is deleted")
