@@ -72,6 +72,8 @@ export const ownership: ReadonlyArray<Mutant> = [
   {
     name: "unknown-outcome-taken-for-success",
     invariant: "I2",
+    // It never answers, and it can't be archived either.
+    or: ["I10"],
     focus: { machineUnreachable: 0.3, storms: 1, stormMinutes: 20 },
     // A pool machine that did not say that it is configured is committed all the same.
     patches: [
