@@ -39,8 +39,9 @@ const atRest = ({ watch, world }: RestInput, since: number) =>
       journal.violate("I6", `${project.operation} still runs two hours after the last fault`, project.projectId)
     }
     const all = [...tables.machines.values()].filter((row) => row.status !== "gone")
-    // What was lost with its data keeps its row, should the volume ever return.
+    // What was lost with its data keeps its row, should the volume ever return, whether or not an operator decided yet.
     const isKept = (row: MachineRow) =>
+      tables.ownerOf(row)?.dataUnavailable === true ||
       (row.status === "discarded" && !volumeMayGo(row)) ||
       ((row.status === "discarded" || row.status === "provisioning") && row.updatedAt > since)
     const rows = all.filter((row) => !isKept(row))
