@@ -190,7 +190,7 @@ export const ownEndpoints = target({
     const check = httpCheck({
       port,
       secrets: () => secrets,
-      statuses: [200, 202, 204, 307, 308, 400, 401, 403, 404, 405, 413, 415, 429, 503],
+      statuses: [200, 202, 204, 302, 307, 308, 400, 401, 403, 404, 405, 413, 415, 429, 503],
       codes: { 503: ["overloaded", "no_capacity", "start_failed", "shutting_down"] }
     })
     return {
