@@ -60,6 +60,9 @@ export interface SimulationResult {
 const startAt = 1_767_225_600_000
 const day = 24 * 60 * 60_000
 const minute = 60_000
+/** More than any run needs from its last use to its end. */
+const longestEnd = 3 * day
+
 const run = (
   options: SimulationOptions,
   time: VirtualTime.VirtualTime,
@@ -141,7 +144,12 @@ export const simulate = (options: SimulationOptions): SimulationResult => {
     Effect.scoped,
     Random.withSeed(`${options.seed}`)
   )
-  const exit = time.run(all, () => journal.violation !== null)
+  const endsBefore = startAt + (options.days ?? 2) * day + longestEnd
+  const endless = () => time.clock.currentTimeMillisUnsafe() > endsBefore
+  const exit = time.run(all, () => journal.violation !== null || endless())
+  if (exit === null && journal.violation === null) {
+    throw new Error(`the simulation itself does not end: seed ${options.seed}`)
+  }
   if (exit !== null && Exit.isFailure(exit)) {
     throw new Error(`the simulation itself failed: ${Cause.pretty(exit.cause)}`)
   }

@@ -106,7 +106,7 @@ export interface VirtualTime {
   readonly clock: Clock.Clock
   /**
    * A clock that is ahead of the world's by `aheadMs`. A sleep on it that is over while its process stands still ends
-   * when that goes on, at `standsStillUntil()` of the world's time.
+   * when that goes on, at `standsStillUntil()` of the world's time; of a process that never goes on, its fiber ends.
    */
   skewed(aheadMs: number, standsStillUntil: () => number): Clock.Clock
   /**
@@ -163,6 +163,7 @@ export const make = (startAt: number): VirtualTime => {
           const until = standsStillUntil()
           if (until <= now) resume(Effect.void)
           else if (until < Infinity) timer = timers.add(until, ring)
+          else resume(Effect.interrupt)
         }
         let timer = timers.add(now + ms, ring)
         return Effect.sync(() => timers.cancel(timer))
