@@ -6,6 +6,7 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
+import { FlyPriority } from "./Fly.ts"
 import * as FlyAnswer from "./FlyAnswer.ts"
 import { FlyBudget, actionRate, type Rate } from "./FlyBudget.ts"
 import { FlyError, RateLimited } from "./FlyError.ts"
@@ -58,17 +59,37 @@ const repeats = ({ deadline, effects }: Policy) =>
   )
 
 export const make = Effect.map(FlyBudget, (budget) => {
+  const leftOf = ({ deadline }: Policy) => Effect.map(Clock.currentTimeMillis, (now) => Math.max(0, deadline - now))
+
+  /**
+   * Waits for its turn; false where the deadline is before it. A background caller holds no place: it asks again until
+   * nobody waits, so that a wake that comes later is not behind it.
+   */
+  const turn = Effect.fnUntraced(function* (policy: Policy) {
+    const rate = policy.rate ?? actionRate
+    const bucket = `${policy.operation}:${policy.identifier}`
+    const holdsPlace = (yield* FlyPriority) !== "background"
+    for (;;) {
+      const left = yield* leftOf(policy)
+      const waitMs = yield* budget.book({ bucket, rate, maxWaitMs: holdsPlace ? left : 0 })
+      if (waitMs !== null) {
+        if (waitMs > 0) yield* Effect.sleep(waitMs)
+        return true
+      }
+      const pauseMs = rate.intervalMs / 2
+      if (holdsPlace || pauseMs >= left) return false
+      yield* Effect.sleep(pauseMs)
+    }
+  })
+
   const attempt = Effect.fnUntraced(function* <A>(policy: Policy, send: Effect.Effect<A, FlyError>) {
     const { effects, operation } = policy
-    const left = Math.max(0, policy.deadline - (yield* Clock.currentTimeMillis))
-    const bucket = `${operation}:${policy.identifier}`
-    const waitMs = yield* budget.book({ bucket, rate: policy.rate ?? actionRate, maxWaitMs: left })
-    if (waitMs === null) {
-      const reason = new RateLimited({ retryAfterMs: left, detail: "the request budget is booked out" })
+    if (!(yield* turn(policy))) {
+      const retryAfterMs = yield* leftOf(policy)
+      const reason = new RateLimited({ retryAfterMs, detail: "the request budget is booked out" })
       return yield* new FlyError({ operation, reason })
     }
-    if (waitMs > 0) yield* Effect.sleep(waitMs)
-    const limitMs = Math.min(policy.attemptMs, left - waitMs)
+    const limitMs = Math.min(policy.attemptMs, yield* leftOf(policy))
     return yield* Effect.timeoutOrElse(send, {
       duration: limitMs,
       orElse: () => {

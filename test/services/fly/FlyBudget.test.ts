@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as TestClock from "effect/testing/TestClock"
@@ -88,6 +89,43 @@ describe("Fly's request budget", () => {
         sent.map(({ at }) => at),
         [0, 0, 0, 1_000]
       )
+    })
+  )
+
+  it.effect("a background call that waits holds no place before a wake that comes later", () =>
+    Effect.gen(function* () {
+      const { layer, sent } = Scripted.make(() => ({ status: 200, body: [] }), FlyBudget.layerLocal)
+      const calls = Effect.gen(function* () {
+        const fly = yield* Fly
+        const times = (count: number) => Effect.all(Array.from({ length: count }, () => fly.listMachines))
+        yield* times(3)
+        const background = yield* Effect.forkChild(Effect.provideService(fly.listMachines, FlyPriority, "background"), {
+          startImmediately: true
+        })
+        yield* times(2)
+        yield* Fiber.join(background)
+      })
+      yield* Scripted.passing(calls.pipe(Effect.provide(layer)))
+      assert.deepStrictEqual(
+        sent.map(({ at }) => at),
+        [0, 0, 0, 1_000, 2_000, 5_000]
+      )
+    })
+  )
+
+  it.effect("a background call that finds no room before its limit is RateLimited", () =>
+    Effect.gen(function* () {
+      const asked: Array<number> = []
+      const full = Layer.succeed(
+        FlyBudget.FlyBudget,
+        FlyBudget.FlyBudget.of({ book: ({ maxWaitMs }) => Effect.sync(() => (asked.push(maxWaitMs), null)) })
+      )
+      const { layer, sent } = Scripted.make(() => null, full)
+      const call = Effect.flatMap(Fly, (fly) => Effect.provideService(fly.listMachines, FlyPriority, "background"))
+      const error = yield* Scripted.passing(Effect.flip(call.pipe(Effect.provide(layer))))
+      assert.strictEqual(error.reason._tag, "RateLimited")
+      assert.deepStrictEqual(sent, [])
+      assert.isTrue(asked.length > 1 && asked.every((maxWaitMs) => maxWaitMs === 0))
     })
   )
 
