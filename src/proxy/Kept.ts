@@ -102,7 +102,16 @@ class Connection {
     this.socket.destroy()
   }
 
+  /** No fiber catches what is thrown here: Node would end the process. */
   readonly #onData = (chunk: Buffer) => {
+    try {
+      this.#read(chunk)
+    } catch (cause) {
+      this.socket.destroy(new Error("the answer could not be read", { cause }))
+    }
+  }
+
+  #read(chunk: Buffer) {
     if (this.#to !== undefined) return this.#body(this.#to, chunk)
     const exchange = this.#exchange
     // It speaks without being asked.

@@ -65,7 +65,7 @@ export interface ListenerOptions {
   readonly handle: (incoming: Incoming) => Effect.Effect<void>
   /**
    * Does it without a fiber, which costs more than all else of a short exchange; undefined: `handle` does it. `rest` is
-   * called once, at its end: with an effect where one has to see to the request after all. What it returns is called when
+   * called at its end, once counts: with an effect where one has to see to the request after all. What it returns is called when
    * the client goes away before that; not for one that took an upgrade over.
    */
   readonly tryHandle?: (incoming: Incoming, rest: Rest) => (() => void) | undefined
@@ -86,6 +86,16 @@ interface GiveUp {
 export type Rest = (effect?: Effect.Effect<void>) => void
 
 const ignore = () => {}
+
+/** No fiber catches what it throws: Node would end the process, and with it every other request. */
+const attempt = (tryHandle: NonNullable<ListenerOptions["tryHandle"]>, incoming: Incoming, rest: Rest) => {
+  try {
+    return tryHandle(incoming, rest)
+  } catch (defect) {
+    rest(Effect.die(defect))
+    return ignore
+  }
+}
 
 const hasBody = ({ headers }: http.IncomingMessage) =>
   headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? 0) > 0
@@ -159,7 +169,10 @@ export const listen = (options: ListenerOptions): Effect.Effect<Listener, Listen
     /** Apart from what is known of the request: a joined connection may hold on to this for days. */
     const restOf = (socket: Socket, giveUp: GiveUp): Rest => {
       quick += 1
+      let called = false
       return (effect) => {
+        if (called) return
+        called = true
         // A fiber that takes over is there before this one is gone.
         if (effect === undefined) count(socket, -1)
         else giveUp.now = forked(socket, effect)
@@ -175,7 +188,7 @@ export const listen = (options: ListenerOptions): Effect.Effect<Listener, Listen
       const giveUp: GiveUp = { now: ignore }
       if (tryHandle !== undefined) {
         const rest = restOf(socket, giveUp)
-        const own = tryHandle(incoming, rest)
+        const own = attempt(tryHandle, incoming, rest)
         if (own !== undefined) {
           if (giveUp.now === ignore) giveUp.now = own
           return giveUp
