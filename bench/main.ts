@@ -17,15 +17,29 @@ import { runMain } from "../src/cli/RunMain.ts"
 import { benches } from "./Benches.ts"
 import { type Bench, BenchFailed, failed } from "./harness/Bench.ts"
 import { machine } from "./harness/Machine.ts"
+import * as Measured from "./harness/Measured.ts"
 import { record, result, table } from "./harness/Report.ts"
 
 const results = fileURLToPath(new URL("results/", import.meta.url))
+const readme = fileURLToPath(new URL("../README.md", import.meta.url))
 
 interface Options {
   readonly quick: boolean
   readonly json: boolean
   readonly save: boolean
 }
+
+const keep = (name: string, kept: ReturnType<typeof record>) =>
+  Effect.gen(function* () {
+    const fs = yield* FileSystem.FileSystem
+    yield* fs.makeDirectory(results, { recursive: true })
+    yield* fs.writeFileString(`${results}${name}.json`, `${JSON.stringify(kept, null, 2)}\n`)
+    const runs = yield* Measured.read(
+      results,
+      benches.map((bench) => bench.name)
+    )
+    yield* fs.writeFileString(readme, Measured.into(yield* fs.readFileString(readme), runs))
+  })
 
 const perform = (bench: Bench, { json, quick, save }: Options) =>
   Effect.gen(function* () {
@@ -35,15 +49,9 @@ const perform = (bench: Bench, { json, quick, save }: Options) =>
     const figures = yield* bench.run({ quick })
     yield* (json ? Console.error : Console.log)(`\n${bench.name}\n${table(figures)}\n`)
     if (save) {
-      const fs = yield* FileSystem.FileSystem
       const at = DateTime.formatIso(yield* DateTime.now)
       const kept = record(bench.name, where, figures, at, `npm run bench -- ${bench.name}${quick ? " --quick" : ""}`)
-      yield* fs
-        .makeDirectory(results, { recursive: true })
-        .pipe(
-          Effect.andThen(fs.writeFileString(`${results}${bench.name}.json`, `${JSON.stringify(kept, null, 2)}\n`)),
-          Effect.mapError(failed("the result can't be saved"))
-        )
+      yield* Effect.mapError(keep(bench.name, kept), failed("the result can't be saved"))
     }
     return result(bench.name, where, figures)
   }).pipe(Effect.scoped)
@@ -63,7 +71,10 @@ const bench = Command.make(
       Flag.withDescription("A line of JSON for each bench, the last one alone on the last line"),
       Flag.withDefault(false)
     ),
-    save: Flag.Boolean("save").pipe(Flag.withDescription("Keep the run in bench/results"), Flag.withDefault(false))
+    save: Flag.Boolean("save").pipe(
+      Flag.withDescription("Keep the run in bench/results and README"),
+      Flag.withDefault(false)
+    )
   },
   Effect.fn("bench")(function* ({ name, ...options }) {
     const wanted = Option.getOrNull(name)

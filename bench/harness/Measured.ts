@@ -1,0 +1,82 @@
+/** README's tables of what was measured, made from `bench/results`: the figures that have a goal. */
+import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
+import * as Schema from "effect/Schema"
+import { shown } from "./Report.ts"
+
+const Kept = Schema.Struct({
+  bench: Schema.String,
+  machine: Schema.Struct({
+    cpu: Schema.String,
+    cores: Schema.Int,
+    memory_gib: Schema.Int,
+    node: Schema.String,
+    kernel: Schema.String,
+    load: Schema.Finite,
+    pinned: Schema.Boolean
+  }),
+  at: Schema.String,
+  command: Schema.String,
+  figures: Schema.Array(
+    Schema.Struct({
+      name: Schema.String,
+      value: Schema.NullOr(Schema.Finite),
+      unit: Schema.String,
+      base: Schema.NullOr(Schema.String),
+      base_value: Schema.NullOr(Schema.Finite),
+      ratio: Schema.NullOr(Schema.Finite),
+      spread: Schema.NullOr(Schema.Finite),
+      goal: Schema.NullOr(Schema.String),
+      met: Schema.NullOr(Schema.Boolean),
+      note: Schema.NullOr(Schema.String)
+    })
+  )
+})
+/** A run as `--save` keeps it. */
+export type Kept = Schema.Schema.Type<typeof Kept>
+
+const decode = Schema.decodeUnknownEffect(Schema.fromJsonString(Kept))
+
+/** Those of these benches that were kept, in this order. */
+export const read = (folder: string, names: ReadonlyArray<string>) =>
+  Effect.gen(function* () {
+    const fs = yield* FileSystem.FileSystem
+    const files = names.map((name) => `${folder}${name}.json`)
+    const there = yield* Effect.filter(files, (file) => fs.exists(file))
+    return yield* Effect.forEach(there, (file) => Effect.flatMap(fs.readFileString(file), decode))
+  })
+
+const cell = (text: string) => text.replaceAll("|", "\\|")
+
+const ofBench = ({ at, bench, command, figures, machine }: Kept): string => {
+  const rows = figures
+    .filter(({ goal, value }) => goal !== null && value !== null)
+    .map(({ base, base_value, goal, met, name, ratio, spread, unit, value }) =>
+      [
+        name,
+        `${shown(value)} ${unit}${spread === null ? "" : ` ± ${Math.round((spread / 2) * 100)} %`}`,
+        base === null ? "" : `${base}: ${shown(base_value)}`,
+        ratio === null ? "" : ratio.toFixed(2),
+        goal ?? "",
+        met === true ? "met" : "missed"
+      ].map(cell)
+    )
+  const where = `${machine.cpu}, ${machine.cores} cores, Node ${machine.node.slice(1)}, load before it ${machine.load}`
+  return [
+    `\`${command}\`, ${at.slice(0, 10)}, ${where}:`,
+    "",
+    `| ${bench} | median | base | ratio | goal | |`,
+    "|---|---|---|---|---|---|",
+    ...rows.map((cells) => `| ${cells.join(" | ")} |`)
+  ].join("\n")
+}
+
+const [begin, end] = ["<!-- bench:begin -->", "<!-- bench:end -->"] as const
+
+/** The page with the tables of these runs in place of what is between its two marks. */
+export const into = (page: string, kept: ReadonlyArray<Kept>): string => {
+  const [from, to] = [page.indexOf(begin), page.indexOf(end)]
+  if (from === -1 || to < from) return page
+  const tables = kept.map(ofBench).join("\n\n")
+  return `${page.slice(0, from + begin.length)}\n\n${tables}\n\n${page.slice(to)}`
+}
