@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import * as TestClock from "effect/testing/TestClock"
 import { FlyWorld } from "../../src/local/fly/FlyWorld.ts"
+import { migrate } from "../../src/local/fly/model/Hosts.ts"
 import { Lifecycle } from "../../src/programs/lifecycle/Lifecycle.ts"
 import { newMachine } from "../../src/programs/lifecycle/Provision.ts"
 import { discard } from "../../src/programs/reconcile/Discard.ts"
@@ -67,5 +68,32 @@ describe("rows without ids", () => {
       yield* settled(discard)
       assert.strictEqual((yield* world.state).machines[machineId]?.state, "destroyed")
     }).pipe(Effect.provide(plane), Random.withSeed("crowded"))
+  )
+})
+
+describe("a volume whose id changes", () => {
+  it.effect("while its row is emptied goes with the row, and not before", () =>
+    Effect.gen(function* () {
+      const machines = yield* Machines
+      const world = yield* FlyWorld
+      const id = yield* newProject
+      const row = (yield* viewOf(id)).machine
+      const machineId = row?.machineId ?? ""
+      yield* settled(Effect.flatMap(Lifecycle, (lifecycle) => lifecycle.sleep(id, "dormant")))
+      yield* TestClock.adjust("2 minutes")
+      yield* world.inject({ match: { operation: "deleteMachine" }, fault: { kind: "latency", ms: 5_000 } })
+      const moving = Effect.andThen(Effect.sleep("2 seconds"), world.apply(migrate(machineId)))
+      yield* settled(Effect.all([discard, moving], { concurrency: "unbounded" }))
+      yield* world.clearFaults
+      const volumes = Effect.map(world.state, ({ volumes }) =>
+        Object.values(volumes).filter(({ deletedAt, name }) => deletedAt === null && name === row?.name)
+      )
+      assert.lengthOf(yield* volumes, 1)
+      assert.notStrictEqual((yield* volumes)[0]?.id, row?.volumeId)
+      assert.strictEqual((yield* machines.living).find(({ name }) => name === row?.name)?.status, "discarded")
+      yield* rest
+      assert.lengthOf(yield* volumes, 0)
+      yield* atRest
+    }).pipe(Effect.provide(plane), Random.withSeed("moved"))
   )
 })

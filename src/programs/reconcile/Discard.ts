@@ -14,7 +14,7 @@ import { Archives } from "../../services/db/Archives.ts"
 import { Machines } from "../../services/db/Machines.ts"
 import { Projects } from "../../services/db/Projects.ts"
 import type { FlyMachine, FlyVolume } from "../../services/fly/Fly.ts"
-import { Fly } from "../../services/fly/Fly.ts"
+import { Fly, softDeleted } from "../../services/fly/Fly.ts"
 import { Conflict, FlyError, Transient } from "../../services/fly/FlyError.ts"
 import { R2 } from "../../services/r2/R2.ts"
 import { brief } from "../lifecycle/Steps.ts"
@@ -41,14 +41,26 @@ const destroyMachine = (machineId: string) =>
     yield* fly.waitForState(machineId, "destroyed", destroyedWithinMs)
   })
 
+/**
+ * One that is gone without this call went by an earlier one, or because Fly moved it: then another of its name is there
+ * instead, and only a listing of after that shows it.
+ */
+const wentBefore = (volumeId: string, { machines, volumes }: Listing) => {
+  const since = volumes.some(({ id }) => id === volumeId)
+  const blind = volumes.length === 0 && machines.length > 0
+  if (!since && !blind) return Effect.void
+  const detail = `${volumeId} is gone, and ${since ? "was listed before" : "the listing shows no volume at all"}`
+  return Effect.fail(new FlyError({ operation: "deleteVolume", reason: new Transient({ detail }) }))
+}
+
 /** 412 while the machine's claim lingers: the row's next attempt is the retry. */
-const destroyVolume = (volumeId: string) =>
+const destroyVolume = (listing: Listing) => (volumeId: string) =>
   Effect.gen(function* () {
     const fly = yield* Fly
     const volume = yield* fly
       .getVolume(volumeId)
       .pipe(Effect.catchReason("FlyError", "NotFound", () => Effect.succeed(null)))
-    if (volume === null) return
+    if (volume === null || softDeleted.has(volume.state)) return yield* wentBefore(volumeId, listing)
     if (volume.attachedMachineId !== null) {
       return yield* new FlyError({
         operation: "deleteVolume",
@@ -92,7 +104,7 @@ const emptyRow = (listing: Listing) => (row: MachineRow) =>
       ...(row.volumeId === null ? [] : [row.volumeId]),
       ...listing.volumes.filter((volume) => volume.name === row.name).map((volume) => volume.id)
     ])
-    for (const id of volumes) yield* destroyVolume(id)
+    yield* Effect.forEach(volumes, destroyVolume(listing), { discard: true })
     if (row.volumeId !== null) yield* machines.recordGone(row.name, "volume")
     yield* machines.markGone(row.name, (yield* Margins).absentMs)
   }).pipe(

@@ -54,6 +54,9 @@ export interface FlyVolume {
   readonly createdAt: number
 }
 
+/** Deletion of a volume is final from here on; Fly keeps it a day before it frees the space. */
+export const softDeleted: ReadonlySet<string> = new Set(["pending_destroy", "destroying", "destroyed"])
+
 export interface FlySnapshot {
   readonly id: string
   readonly createdAt: number

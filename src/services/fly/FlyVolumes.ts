@@ -1,6 +1,6 @@
 /** The volumes' part of `Fly` over HTTP. */
 import * as Effect from "effect/Effect"
-import type { CreateVolume, FlyVolume } from "./Fly.ts"
+import { type CreateVolume, type FlyVolume, softDeleted } from "./Fly.ts"
 import type { FlyCall } from "./FlyCall.ts"
 import { limitsOf } from "./FlyPolicy.ts"
 import * as FlyCreate from "./FlyCreate.ts"
@@ -22,7 +22,7 @@ export const make = (fly: FlyCall) => {
   const listVolumes = Effect.gen(function* () {
     const call = { operation: "listVolumes", method: "GET", path: "/volumes", effects: "read" } as const
     const volumes = yield* fly.decoded({ ...call, ...(yield* limitsOf(LIST)) }, FlyWire.decodeVolumes)
-    return volumes.filter((volume) => !FlyWire.softDeleted.has(volume.state))
+    return volumes.filter((volume) => !softDeleted.has(volume.state))
   }).pipe(Effect.withSpan("Fly.listVolumes"))
 
   const createVolume = Effect.fn("Fly.createVolume")(function* (input: CreateVolume) {
@@ -56,7 +56,7 @@ export const make = (fly: FlyCall) => {
       Effect.catch((error) =>
         getVolume(volumeId).pipe(
           Effect.filterOrFail(
-            ({ state }) => FlyWire.softDeleted.has(state),
+            ({ state }) => softDeleted.has(state),
             () => error
           ),
           Effect.catchReason("FlyError", "NotFound", () => Effect.void),

@@ -108,9 +108,6 @@ export const decodeMetadata = decoder(
   (metadata) => metadata ?? {}
 )
 
-/** Deletion of a volume is final from here on; Fly keeps it a day before it frees the space. */
-export const softDeleted: ReadonlySet<string> = new Set(["pending_destroy", "destroying", "destroyed"])
-
 const WireError = Schema.Struct({ error: text, message: text, status: text })
 const decodeError = Schema.decodeUnknownOption(Schema.fromJsonString(WireError))
 
