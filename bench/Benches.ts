@@ -6,5 +6,6 @@ import { coldStart } from "./ColdStart.ts"
 import { proxy } from "./Proxy.ts"
 import { route } from "./Route.ts"
 import { sweep } from "./Sweep.ts"
+import { wake } from "./Wake.ts"
 
-export const benches: ReadonlyArray<Bench> = [proxy, coldStart, route, pool, sweep, boot]
+export const benches: ReadonlyArray<Bench> = [proxy, coldStart, route, wake, pool, sweep, boot]
