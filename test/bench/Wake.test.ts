@@ -71,8 +71,9 @@ describe("a wake of the bench", () => {
         Array.from({ length: 6 }, () => 466)
       )
       const last = (yield* totals({ ...cold, ...many, budget: true })).at(-1) ?? 0
-      assert.isAbove(last, 466 + 3_000 - 10)
-      assert.isBelow(last, 466 + 3_000 + 10)
+      // What waits goes out 50 ms later, so that none is early at Fly.
+      assert.isAbove(last, 466 + 3_050 - 10)
+      assert.isBelow(last, 466 + 3_050 + 10)
     })
   )
 

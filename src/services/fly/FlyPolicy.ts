@@ -34,6 +34,8 @@ export const limitsOf = ({ attemptMs, wholeMs }: Limits) =>
 /** Repeats of one call; the deadline ends them earlier. */
 const REPEATS = 20
 const LONGEST_PAUSE = Duration.seconds(5)
+/** What waits for its turn goes out later by this: one that took a shorter way than its predecessor would be refused. */
+const EARLY_MS = 50
 
 const repeatable = ({ reason }: FlyError, effects: FlyAnswer.Effects): boolean =>
   reason._tag === "Transient" ||
@@ -71,9 +73,9 @@ export const make = Effect.map(FlyBudget, (budget) => {
     const holdsPlace = (yield* FlyPriority) !== "background"
     for (;;) {
       const left = yield* leftOf(policy)
-      const waitMs = yield* budget.book({ bucket, rate, maxWaitMs: holdsPlace ? left : 0 })
+      const waitMs = yield* budget.book({ bucket, rate, maxWaitMs: holdsPlace ? Math.max(0, left - EARLY_MS) : 0 })
       if (waitMs !== null) {
-        if (waitMs > 0) yield* Effect.sleep(waitMs)
+        if (waitMs > 0) yield* Effect.sleep(waitMs + EARLY_MS)
         return true
       }
       const pauseMs = rate.intervalMs / 2

@@ -87,7 +87,7 @@ describe("Fly's request budget", () => {
       yield* Scripted.passing(calls.pipe(Effect.provide(layer)))
       assert.deepStrictEqual(
         sent.map(({ at }) => at),
-        [0, 0, 0, 1_000]
+        [0, 0, 0, 1_050]
       )
     })
   )
@@ -108,7 +108,7 @@ describe("Fly's request budget", () => {
       yield* Scripted.passing(calls.pipe(Effect.provide(layer)))
       assert.deepStrictEqual(
         sent.map(({ at }) => at),
-        [0, 0, 0, 1_000, 2_000, 5_000]
+        [0, 0, 0, 1_050, 2_050, 5_000]
       )
     })
   )
