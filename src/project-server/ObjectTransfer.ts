@@ -4,6 +4,7 @@
  */
 import { createHash } from "node:crypto"
 import * as Fs from "node:fs"
+import { open } from "node:fs/promises"
 import * as Http from "node:http"
 import * as Https from "node:https"
 import { pipeline } from "node:stream/promises"
@@ -169,18 +170,25 @@ export const upload = Effect.fn("ObjectTransfer.upload")(function* (
   yield* Effect.retry(once, retries)
 })
 
-/** Of a file at rest. */
+/** Of a file at rest. All of it passes one buffer: a new one for each piece is garbage faster than it is collected. */
 export const digest = Effect.fn("ObjectTransfer.digest")(function* (path: string) {
   return yield* Effect.tryPromise({
     try: async (signal): Promise<Moved> => {
       const hash = createHash("sha256")
+      const piece = Buffer.allocUnsafe(chunk.highWaterMark)
       let size = 0
-      for await (const piece of Fs.createReadStream(path, { highWaterMark: 1024 * 1024, signal })) {
-        if (!(piece instanceof Uint8Array)) continue
-        size += piece.length
-        hash.update(piece)
+      const file = await open(path)
+      try {
+        for (;;) {
+          signal.throwIfAborted()
+          const { bytesRead } = await file.read(piece, 0, piece.length, null)
+          if (bytesRead === 0) return { size, sha256: hash.digest("hex") }
+          size += bytesRead
+          hash.update(piece.subarray(0, bytesRead))
+        }
+      } finally {
+        await file.close()
       }
-      return { size, sha256: hash.digest("hex") }
     },
     catch: failed
   })
