@@ -11,8 +11,8 @@ export const Stored = Schema.Struct({ size: Schema.Int, sha256: Schema.String, c
 export type Stored = typeof Stored.Type
 
 export const secret = "bench-secret-0123456789-0123456789"
-/** Between two polls of a call that answered 202: each costs the server about a millisecond. */
-const poll = "100 millis"
+/** Between two polls of a call that answered 202, as the plane has it. */
+const poll = "200 millis"
 const limit = "2 minutes"
 
 const send = (url: string, init: RequestInit) =>
