@@ -23,8 +23,8 @@ export type Look =
 /** How far the two absent answers of GET must lie apart, unless a plane's margins say otherwise. */
 export const apartMs = 60_000
 
-/** Volumes that were deleted stay readable in this state for a day, detached and not restorable by us. */
-const softDeleted = "pending_destroy"
+/** Volumes that were deleted stay readable in the first for a day, detached and not restorable by us. */
+const volumeGoneStates = ["pending_destroy", "destroying", "destroyed"]
 
 const isAbsent = (look: Look, goneStates: ReadonlyArray<string>): boolean =>
   look._tag === "Missing" || (look._tag === "Found" && look.hostStatus === "ok" && goneStates.includes(look.state))
@@ -58,12 +58,6 @@ export const machineGone = (looks: ReadonlyArray<Look>, apart: number = apartMs)
   )
 }
 
-/**
- * GET found nothing (or `destroyed`) twice a minute apart. A soft-deleted volume counts as gone only where we deleted
- * it: one that somebody else deleted may still come back.
- */
-export const volumeGone = (looks: ReadonlyArray<Look>, apart: number = apartMs): boolean => {
-  const deleted = looks.some(({ _tag }) => _tag === "Deleted")
-  const goneStates = deleted ? ["destroyed", softDeleted] : ["destroyed"]
-  return absentTwice(sinceLife(looks, goneStates), goneStates, apart)
-}
+/** GET found nothing, or one that is deleted or about to be, twice a minute apart. */
+export const volumeGone = (looks: ReadonlyArray<Look>, apart: number = apartMs): boolean =>
+  absentTwice(sinceLife(looks, volumeGoneStates), volumeGoneStates, apart)

@@ -72,12 +72,11 @@ describe("a volume", () => {
     assert.isFalse(volumeGone([missing(0), missing(apartMs), found(apartMs + 1, "created")]))
   })
 
-  it("soft-deleted counts only where we deleted it", () => {
-    const looks = [found(0, "pending_destroy"), found(apartMs, "pending_destroy")]
-    assert.isFalse(volumeGone(looks))
-    assert.isTrue(volumeGone([deleted(0), ...looks]))
-    assert.isFalse(
-      volumeGone([deleted(0), found(0, "pending_destroy", "unreachable"), found(apartMs, "pending_destroy")])
-    )
+  it("is gone where it is on its way out, unless its host can't be reached", () => {
+    for (const state of ["pending_destroy", "destroying", "destroyed"]) {
+      assert.isFalse(volumeGone([found(0, state)]))
+      assert.isTrue(volumeGone([found(0, state), found(apartMs, state)]))
+      assert.isFalse(volumeGone([found(0, state, "unreachable"), found(apartMs, state)]))
+    }
   })
 })

@@ -5,10 +5,12 @@ import * as Random from "effect/Random"
 import * as TestClock from "effect/testing/TestClock"
 import { FlyWorld } from "../../src/local/fly/FlyWorld.ts"
 import { migrate } from "../../src/local/fly/model/Hosts.ts"
+import { createVolume } from "../../src/local/fly/model/Volumes.ts"
 import { Lifecycle } from "../../src/programs/lifecycle/Lifecycle.ts"
 import { newMachine } from "../../src/programs/lifecycle/Provision.ts"
 import { discard } from "../../src/programs/reconcile/Discard.ts"
 import { Machines } from "../../src/services/db/Machines.ts"
+import { defaultApp } from "../../src/testing/fly/FlyMemory.ts"
 import { layerTestPlane } from "../../src/testing/TestPlane.ts"
 import { atRest, createInput, newProject, rest, settled, viewOf } from "./support.ts"
 
@@ -50,6 +52,34 @@ describe("rows without ids", () => {
       yield* rest
       assert.strictEqual((yield* machines.find(name))?.status, "gone")
     }).pipe(Effect.provide(plane), Random.withSeed("empty"))
+  )
+
+  it.effect("stay where they were seen since they were absent, and then both listings are empty", () =>
+    Effect.gen(function* () {
+      const machines = yield* Machines
+      const world = yield* FlyWorld
+      yield* newProject
+      const { name, region, ...machine } = yield* newMachine("sjc")
+      yield* machines.insertPool({ name, region, ...machine }, 1_000)
+      yield* machines.discard({ name, from: ["provisioning"], reason: "its answer was lost" })
+      for (let n = 0; n < 2; n++) yield* settled(discard)
+      assert.strictEqual((yield* machines.find(name))?.absentLooks, 2)
+      yield* world.apply(createVolume(defaultApp, { name, region }))
+      yield* world.inject({
+        match: { operation: "deleteVolume" },
+        fault: { kind: "error", status: 503, effect: "before" }
+      })
+      yield* settled(discard)
+      yield* TestClock.adjust("30 minutes")
+      for (const operation of ["listVolumes", "listMachines"] as const) {
+        yield* world.inject({ match: { operation }, fault: { kind: "empty_list" } })
+      }
+      yield* settled(discard)
+      assert.deepInclude(yield* machines.find(name), { status: "discarded", absentLooks: 0 })
+      yield* world.clearFaults
+      yield* rest
+      yield* atRest
+    }).pipe(Effect.provide(plane), Random.withSeed("late"))
   )
 
   it.effect("do not stand in the way of machines that are to be deleted", () =>

@@ -124,6 +124,37 @@ describe("a volume", () => {
     }).pipe(Effect.provide(plane()), Random.withSeed("moved"))
   )
 
+  it.effect("that Fly moved before its machine was lost is found by its name", () =>
+    Effect.gen(function* () {
+      const world = yield* FlyWorld
+      const id = yield* newProject
+      const before = (yield* viewOf(id)).machine
+      const machineId = before?.machineId ?? ""
+      yield* world.apply(migrate(machineId))
+      yield* TestClock.adjust("1 second")
+      yield* lose(machineId, "machine")
+      yield* heal(id)
+      const after = (yield* viewOf(id)).machine
+      assert.notStrictEqual(after?.volumeId, before?.volumeId)
+      assert.strictEqual(yield* read(id), "precious")
+      yield* rest
+      yield* atRest
+    }).pipe(Effect.provide(plane()), Random.withSeed("moved unseen"))
+  )
+
+  it.effect("that Fly moved and lost with its machine is gone, whatever is left where it was", () =>
+    Effect.gen(function* () {
+      const world = yield* FlyWorld
+      const id = yield* newProject
+      const machineId = (yield* viewOf(id)).machine?.machineId ?? ""
+      yield* world.apply(migrate(machineId))
+      yield* TestClock.adjust("1 second")
+      yield* lose(machineId, "both")
+      yield* Effect.exit(heal(id))
+      assert.isTrue((yield* viewOf(id)).project.dataUnavailable)
+    }).pipe(Effect.provide(plane()), Random.withSeed("moved and lost"))
+  )
+
   it.effect("without the project's data is never served as if it were the project's", () =>
     Effect.gen(function* () {
       const servers = yield* FakeMachines

@@ -13,7 +13,7 @@ import type { Lease, Project } from "../../domain/Project.ts"
 import { Machines } from "../../services/db/Machines.ts"
 import type { ProjectView } from "../../services/db/Projects.ts"
 import { Projects } from "../../services/db/Projects.ts"
-import { Fly } from "../../services/fly/Fly.ts"
+import { Fly, softDeleted } from "../../services/fly/Fly.ts"
 import { FlyError, Transient } from "../../services/fly/FlyError.ts"
 import { MachineClient } from "../../services/machine/MachineClient.ts"
 import { Signals } from "../background/Signals.ts"
@@ -51,7 +51,7 @@ interface State {
 }
 
 /** A migration keeps the machine's id and changes its volume's: the ledger follows before anything is decided. */
-const followed = Effect.fnUntraced(function* (row: MachineRow) {
+const followedByMachine = Effect.fnUntraced(function* (row: MachineRow) {
   if (row.machineId === null) return row
   const machine = yield* (yield* Fly)
     .getMachine(row.machineId)
@@ -60,6 +60,23 @@ const followed = Effect.fnUntraced(function* (row: MachineRow) {
   const { volumeId, privateIp } = machine
   yield* (yield* Machines).observe([{ machineId: row.machineId, state: null, volumeId, privateIp }])
   return { ...row, volumeId, privateIp: privateIp ?? row.privateIp }
+})
+
+/** One that nobody saw before the machine went, too: then the data is on another volume of the same name. */
+const followed = Effect.fnUntraced(function* (before: MachineRow) {
+  const fly = yield* Fly
+  const row = yield* followedByMachine(before)
+  const { volumeId } = row
+  if (volumeId === null) return row
+  const volume = yield* fly
+    .getVolume(volumeId)
+    .pipe(Effect.catchReason("FlyError", "NotFound", () => Effect.succeed(null)))
+  if (volume !== null && !softDeleted.has(volume.state)) return row
+  const namesakes = (yield* fly.listVolumes).filter(({ id, name }) => name === row.name && id !== volumeId)
+  const newest = namesakes.toSorted((a, b) => b.createdAt - a.createdAt)[0]
+  if (newest === undefined) return row
+  const { id, region } = newest
+  return (yield* (yield* Machines).recordVolume(row.name, { volumeId: id, region })) ?? row
 })
 
 /**

@@ -139,12 +139,14 @@ const settleAbsent = Effect.fnUntraced(function* (rows: ReadonlyArray<MachineRow
   const absent = rows.filter(
     (row) => row.machineId === null && row.volumeId === null && volumeMayGo(row) && !listed.has(row.name)
   )
-  if (absent.length === 0) return rows
-  const { absentMs } = yield* Margins
   // Every machine has a volume: where one of the listings is empty and the other is not, one of them is wrong.
   const plausible = listing.machines.length > 0 && listing.volumes.length > 0
-  if (plausible) yield* machines.countAbsent(absent.map(({ name }) => name))
-  yield* Effect.forEach(absent, ({ name }) => machines.markGone(name, absentMs), { concurrency, discard: true })
+  const seenAgain = rows.some((row) => row.absentLooks > 0 && !absent.includes(row))
+  if (plausible && (absent.length > 0 || seenAgain)) {
+    const { absentMs } = yield* Margins
+    yield* machines.countAbsent(absent.map(({ name }) => name))
+    yield* Effect.forEach(absent, ({ name }) => machines.markGone(name, absentMs), { concurrency, discard: true })
+  }
   return rows.filter((row) => !absent.includes(row))
 })
 
