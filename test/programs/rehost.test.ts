@@ -17,6 +17,7 @@ import { discard } from "../../src/programs/reconcile/Discard.ts"
 import { observe } from "../../src/programs/reconcile/Observe.ts"
 import { MachineClient } from "../../src/services/machine/MachineClient.ts"
 import { Machines } from "../../src/services/db/Machines.ts"
+import { Projects } from "../../src/services/db/Projects.ts"
 import { defaultApp } from "../../src/testing/fly/FlyMemory.ts"
 import { FakeMachines } from "../../src/testing/machine/FakeMachines.ts"
 import type { StoreFault } from "../../src/testing/memory/StoreFaults.ts"
@@ -137,6 +138,9 @@ describe("a volume", () => {
       const after = (yield* viewOf(id)).machine
       assert.notStrictEqual(after?.volumeId, before?.volumeId)
       assert.strictEqual(yield* read(id), "precious")
+      const events = yield* (yield* Projects).events({ projectId: id, limit: 50, before: null })
+      const moved = events.find(({ kind }) => kind === "volume_moved")
+      assert.deepInclude(moved?.detail, { from: before?.volumeId, to: after?.volumeId })
       yield* rest
       yield* atRest
     }).pipe(Effect.provide(plane()), Random.withSeed("moved unseen"))

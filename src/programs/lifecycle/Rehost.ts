@@ -76,7 +76,12 @@ const followed = Effect.fnUntraced(function* (before: MachineRow) {
   const newest = namesakes.toSorted((a, b) => b.createdAt - a.createdAt)[0]
   if (newest === undefined) return row
   const { id, region } = newest
-  return (yield* (yield* Machines).recordVolume(row.name, { volumeId: id, region })) ?? row
+  const written = yield* (yield* Machines).recordVolume(row.name, { volumeId: id, region })
+  if (row.project !== null) {
+    const detail = { machine: row.name, from: volumeId, to: id }
+    yield* (yield* Projects).record({ projectId: row.project, kind: "volume_moved", detail })
+  }
+  return written ?? row
 })
 
 /**
