@@ -102,6 +102,27 @@ describe("rows without ids", () => {
 })
 
 describe("a volume whose id changes", () => {
+  it.effect("before its row is emptied goes with the row, though the listings are empty at first", () =>
+    Effect.gen(function* () {
+      const machines = yield* Machines
+      const world = yield* FlyWorld
+      const id = yield* newProject
+      const row = (yield* viewOf(id)).machine
+      yield* newProject
+      yield* world.apply(migrate(row?.machineId ?? ""))
+      yield* settled(Effect.flatMap(Lifecycle, (lifecycle) => lifecycle.sleep(id, "dormant")))
+      yield* TestClock.adjust("2 minutes")
+      for (const operation of ["listVolumes", "listMachines"] as const) {
+        yield* world.inject({ match: { operation }, fault: { kind: "empty_list" } })
+      }
+      yield* settled(discard)
+      assert.strictEqual((yield* machines.living).find(({ name }) => name === row?.name)?.status, "discarded")
+      yield* world.clearFaults
+      yield* rest
+      yield* atRest
+    }).pipe(Effect.provide(plane), Random.withSeed("moved before"))
+  )
+
   it.effect("while its row is emptied goes with the row, and not before", () =>
     Effect.gen(function* () {
       const machines = yield* Machines

@@ -146,6 +146,27 @@ describe("a volume", () => {
     }).pipe(Effect.provide(plane()), Random.withSeed("moved unseen"))
   )
 
+  it.effect("that Fly moved unseen is not called gone because a listing shows none", () =>
+    Effect.gen(function* () {
+      const world = yield* FlyWorld
+      const id = yield* newProject
+      yield* newProject
+      const machineId = (yield* viewOf(id)).machine?.machineId ?? ""
+      yield* world.apply(migrate(machineId))
+      yield* TestClock.adjust("1 second")
+      yield* lose(machineId, "machine")
+      for (const times of [1, 4]) {
+        yield* world.inject({ match: { operation: "listVolumes" }, times, fault: { kind: "empty_list" } })
+        yield* Effect.exit(heal(id))
+        assert.isFalse((yield* viewOf(id)).project.dataUnavailable)
+      }
+      yield* world.clearFaults
+      yield* TestClock.adjust("10 minutes")
+      yield* heal(id)
+      assert.strictEqual(yield* read(id), "precious")
+    }).pipe(Effect.provide(plane()), Random.withSeed("moved unlisted"))
+  )
+
   it.effect("that Fly moved and lost with its machine is gone, whatever is left where it was", () =>
     Effect.gen(function* () {
       const world = yield* FlyWorld

@@ -50,6 +50,10 @@ interface State {
   readonly view: ProjectView | null
 }
 
+/** Fly is of two minds, and nothing is decided on that. */
+const undecided = (detail: string) =>
+  Effect.fail(new FlyError({ operation: "rehost", reason: new Transient({ detail }) }))
+
 /** A migration keeps the machine's id and changes its volume's: the ledger follows before anything is decided. */
 const followedByMachine = Effect.fnUntraced(function* (row: MachineRow) {
   if (row.machineId === null) return row
@@ -72,7 +76,10 @@ const followed = Effect.fnUntraced(function* (before: MachineRow) {
     .getVolume(volumeId)
     .pipe(Effect.catchReason("FlyError", "NotFound", () => Effect.succeed(null)))
   if (volume !== null && !softDeleted.has(volume.state)) return row
-  const namesakes = (yield* fly.listVolumes).filter(({ id, name }) => name === row.name && id !== volumeId)
+  const listed = yield* fly.listVolumes
+  // Every machine has a volume.
+  if (listed.length === 0 && (yield* fly.listMachines).length > 0) return yield* undecided("no volume is listed at all")
+  const namesakes = listed.filter(({ id, name }) => name === row.name && id !== volumeId)
   const newest = namesakes.toSorted((a, b) => b.createdAt - a.createdAt)[0]
   if (newest === undefined) return row
   const { id, region } = newest
@@ -107,18 +114,17 @@ const clear = Effect.fnUntraced(function* (before: State) {
   const old = yield* followed(before.old)
   const state = { ...before, old }
   if (old.volumeId === null || (yield* volumeGone(old.volumeId))) {
+    // No single listing decides either.
+    if ((yield* followed(old)).volumeId !== old.volumeId) return yield* undecided(`the volume of ${old.name} moved`)
     if (yield* destroyed(old)) {
       yield* (yield* Machines).clearMachine(yield* Ref.get(state.holder), old.name)
       return yield* new DataGone({ detail: `machine and volume of ${old.name} are gone` })
     }
-    // Fly is of two minds, and nothing is decided on that.
-    const detail = `volume ${old.volumeId ?? "unknown"} is missing while its machine is not confirmed gone`
-    return yield* new FlyError({ operation: "rehost", reason: new Transient({ detail }) })
+    return yield* undecided(`volume ${old.volumeId} is missing while its machine is not confirmed gone`)
   }
   if (old.machineId === null) return { ...state, next: old }
   if (!(yield* lateOneGone(old)) || !(yield* destroyed(old))) {
-    const detail = `machine ${old.machineId} is not confirmed gone: two machines must not serve one project`
-    return yield* new FlyError({ operation: "rehost", reason: new Transient({ detail }) })
+    return yield* undecided(`machine ${old.machineId} is not confirmed gone: two machines must not serve one project`)
   }
   const lease = yield* Ref.get(state.holder)
   yield* (yield* Machines).clearMachine(lease, old.name)

@@ -43,12 +43,11 @@ const destroyMachine = (machineId: string) =>
 
 /**
  * One that is gone without this call went by an earlier one, or because Fly moved it: then another of its name is there
- * instead, and only a listing of after that shows it.
+ * instead, and only a listing of after that shows it. An empty one proves nothing.
  */
-const wentBefore = (volumeId: string, { machines, volumes }: Listing) => {
+const wentBefore = (volumeId: string, { volumes }: Listing) => {
   const since = volumes.some(({ id }) => id === volumeId)
-  const blind = volumes.length === 0 && machines.length > 0
-  if (!since && !blind) return Effect.void
+  if (!since && volumes.length > 0) return Effect.void
   const detail = `${volumeId} is gone, and ${since ? "was listed before" : "the listing shows no volume at all"}`
   return Effect.fail(new FlyError({ operation: "deleteVolume", reason: new Transient({ detail }) }))
 }
