@@ -107,8 +107,8 @@ export const machines: ReadonlyArray<Mutant> = [
     patches: [
       {
         file: discard,
-        find: "  if (plausible) yield* machines.countAbsent",
-        replace: "  yield* machines.countAbsent"
+        find: "  if (plausible && (absent",
+        replace: "  if ((absent"
       }
     ]
   },
@@ -157,8 +157,8 @@ export const machines: ReadonlyArray<Mutant> = [
       },
       {
         file: discard,
-        find: "    for (const id of volumes) yield* destroyVolume(id)\n",
-        replace: "    for (const id of volumes) yield* Effect.ignore(destroyVolume(id))\n"
+        find: "Effect.forEach(volumes, destroyVolume(listing), {",
+        replace: "Effect.forEach(volumes, (id) => Effect.ignore(destroyVolume(listing)(id)), {"
       }
     ]
   }

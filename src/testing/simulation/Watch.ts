@@ -154,8 +154,15 @@ export const make = (world: World, witness: Witness) => {
       journal.violate("I4", `volume ${volume.id} goes and holds the only whole copy`, known.id)
     })
 
+  /** Machines whose deletion was sent when they might go, and that Fly carries out when it likes. */
+  const goesLate = new Set<string>()
+  world.onDelayed = ({ operation, target }) => {
+    if (operation === "deleteMachine" && target !== undefined && mayGo(target) === null) goesLate.add(target)
+  }
+
   /** A machine that serves a project, or may be claimed by one, is not the bin's. */
   const mayGo = (machineId: string): string | null => {
+    if (goesLate.has(machineId)) return null
     for (const row of tables.machines.values()) {
       if (row.machineId !== machineId) continue
       if (row.status === "discarded" || row.status === "gone") return null

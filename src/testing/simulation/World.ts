@@ -16,6 +16,7 @@ import type { Fault } from "../../local/fly/model/Faults.ts"
 import { report } from "../../local/fly/model/Hosts.ts"
 import type { FlyState, HostAction } from "../../local/fly/model/FlyState.ts"
 import { realisticDelays } from "../../local/fly/model/FlyState.ts"
+import type { Call } from "../../local/fly/model/Operations.ts"
 import { layerKeys } from "../../services/KeysLive.ts"
 import type { Keys } from "../../services/Keys.ts"
 import { FakeMachines, layerFakeMachines } from "../machine/FakeMachines.ts"
@@ -68,6 +69,8 @@ export interface World {
   /** The instance of that name dies now. */
   crash: (name: string) => Effect.Effect<void>
   onAction: (action: HostAction) => Effect.Effect<void>
+  /** Told of a call that Fly answers or carries out later; now it is sent. */
+  onDelayed: (call: Call) => void
 }
 
 const minute = 60_000
@@ -105,7 +108,11 @@ export const make = Effect.fnUntraced(function* (input: {
 }) {
   const { dice, journal, plan, profile, time } = input
   const config = configOf(plan, dice)
-  const hooks: Pick<World, "onFly" | "onAction"> = { onFly: () => Effect.void, onAction: () => Effect.void }
+  const hooks: Pick<World, "onFly" | "onAction" | "onDelayed"> = {
+    onFly: () => Effect.void,
+    onAction: () => Effect.void,
+    onDelayed: () => {}
+  }
   const layerFly = Layer.unwrap(
     Effect.map(FakeMachines, (machines) => {
       const copy = copyVolumes(machines)
@@ -114,9 +121,10 @@ export const make = Effect.fnUntraced(function* (input: {
         params: { delays: realisticDelays, snapshotEveryMs: 6 * hour, rateLimits: profile.rateLimits },
         host: (action) => Effect.andThen(copy(action), hooks.onAction(action)),
         onChange: (state) => hooks.onFly(state),
-        onFault: ({ operation }, kind) => {
+        onFault: (call, kind) => {
           journal.count(`fault fly ${kind}`)
-          journal.note(`fault fly ${operation} ${kind}`)
+          journal.note(`fault fly ${call.operation} ${kind}`)
+          if (kind === "late" || kind === "latency") hooks.onDelayed(call)
         }
       })
     })
