@@ -161,5 +161,30 @@ export const machines: ReadonlyArray<Mutant> = [
         replace: "Effect.forEach(volumes, (id) => Effect.ignore(destroyVolume(listing)(id)), {"
       }
     ]
+  },
+  {
+    name: "moved-volume-is-not-followed",
+    invariant: "I2",
+    or: ["I7"],
+    focus: { migration: 0.3, machineLost: 0.3 },
+    patches: [
+      {
+        file: "src/programs/lifecycle/Rehost.ts",
+        find: "  if (newest === undefined) return row\n",
+        replace: "  if (newest === undefined || true) return row\n"
+      }
+    ]
+  },
+  {
+    name: "volume-gone-by-itself-taken-for-deleted",
+    invariant: "I7",
+    focus: { migration: 0.2, flySlow: 0.3, flyEmptyList: 0.3 },
+    patches: [
+      {
+        file: discard,
+        find: "  if (!since && volumes.length > 0) return Effect.void",
+        replace: "  if (!since || volumes.length > 0) return Effect.void"
+      }
+    ]
   }
 ]
