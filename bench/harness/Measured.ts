@@ -76,7 +76,7 @@ const [begin, end] = ["<!-- bench:begin -->", "<!-- bench:end -->"] as const
 /** The page with the tables of these runs in place of what is between its two marks. */
 export const into = (page: string, kept: ReadonlyArray<Kept>): string => {
   const [from, to] = [page.indexOf(begin), page.indexOf(end)]
-  if (from === -1 || to < from) return page
+  if (from === -1 || to < from || kept.length === 0) return page
   const tables = kept.map(ofBench).join("\n\n")
   return `${page.slice(0, from + begin.length)}\n\n${tables}\n\n${page.slice(to)}`
 }
