@@ -71,12 +71,15 @@ const ofBench = ({ at, bench, command, figures, machine }: Kept): string => {
   ].join("\n")
 }
 
+const intro = `Each figure beside its bare limit or a peer in the same run, alternating, median of several rounds. Those without a goal,
+and the notes, are in \`bench/results\`.`
+
 const [begin, end] = ["<!-- bench:begin -->", "<!-- bench:end -->"] as const
 
 /** The page with the tables of these runs in place of what is between its two marks. */
 export const into = (page: string, kept: ReadonlyArray<Kept>): string => {
   const [from, to] = [page.indexOf(begin), page.indexOf(end)]
   if (from === -1 || to < from || kept.length === 0) return page
-  const tables = kept.map(ofBench).join("\n\n")
-  return `${page.slice(0, from + begin.length)}\n\n${tables}\n\n${page.slice(to)}`
+  const parts = [page.slice(0, from + begin.length), intro, ...kept.map(ofBench), page.slice(to)]
+  return parts.join("\n\n")
 }
