@@ -53,11 +53,11 @@ export const makeArchives = (sql: SqlClient.SqlClient, reads: SqlClient.SqlClien
     markGone: (r2Key) =>
       sql`
         WITH forgotten AS (
-          DELETE FROM valet.archives WHERE r2_key IN (
+          DELETE FROM valet.archives WHERE r2_key = ANY(ARRAY(
             SELECT r2_key FROM valet.archives
             WHERE status = 'gone' AND gone_at <= valet.now() - valet.ms(${goneKeptMs}::float8)
             ORDER BY gone_at LIMIT 2 FOR UPDATE SKIP LOCKED
-          )
+          ))
         )
         UPDATE valet.archives SET status = 'gone', gone_at = valet.now()
         WHERE r2_key = ${r2Key} AND status = 'discarded' RETURNING true`.pipe(

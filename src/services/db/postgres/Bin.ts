@@ -153,13 +153,14 @@ export const makeBin = (sql: SqlClient.SqlClient, reads: SqlClient.SqlClient): B
       read("ofProject")
     )
 
+  /** An array is selected once: a plan that asks `IN (SELECT … SKIP LOCKED)` anew for each row goes past its limit. */
   const purge: Bin["purge"] = (olderThanMs, limit) =>
     sql`
-      DELETE FROM valet.machines WHERE name IN (
+      DELETE FROM valet.machines WHERE name = ANY(ARRAY(
         SELECT name FROM valet.machines
         WHERE status = 'gone' AND updated_at <= valet.now() - valet.ms(${olderThanMs}::float8)
         ORDER BY created_at, name LIMIT ${limit}::int FOR UPDATE SKIP LOCKED
-      ) RETURNING true`.pipe(counted, write("purge"))
+      )) RETURNING true`.pipe(counted, write("purge"))
 
   return {
     bin,

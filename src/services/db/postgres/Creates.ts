@@ -85,17 +85,19 @@ export const makeCreates = (sql: SqlClient.SqlClient): Pick<Projects["Service"],
     SELECT to_json(after) AS project, to_json(claimed) AS machine FROM after LEFT JOIN claimed ON true`
 
   const prune = (keepMs: number) => sql`
-    WITH old_creates AS (
-      DELETE FROM valet.accepted_creates WHERE (client, at, project_id) IN (
-        SELECT client, at, project_id FROM valet.accepted_creates
-        WHERE at <= valet.now() - valet.ms(${keepMs}::float8) ORDER BY at LIMIT ${prunedAtOnce} FOR UPDATE SKIP LOCKED
-      )
-    )
-    DELETE FROM valet.idempotency_keys WHERE (client, key) IN (
+    WITH old_creates AS MATERIALIZED (
+      SELECT client, at, project_id FROM valet.accepted_creates
+      WHERE at <= valet.now() - valet.ms(${keepMs}::float8) ORDER BY at LIMIT ${prunedAtOnce} FOR UPDATE SKIP LOCKED
+    ),
+    old_keys AS MATERIALIZED (
       SELECT client, key FROM valet.idempotency_keys
       WHERE at <= valet.now() - valet.ms(${idempotencyMs}::float8) ORDER BY at LIMIT ${prunedAtOnce}
       FOR UPDATE SKIP LOCKED
-    )`
+    ),
+    pruned_creates AS (
+      DELETE FROM valet.accepted_creates WHERE (client, at, project_id) IN (SELECT * FROM old_creates)
+    )
+    DELETE FROM valet.idempotency_keys WHERE (client, key) IN (SELECT * FROM old_keys)`
 
   const steps = Effect.fnUntraced(function* (input: CreateProject) {
     yield* lockClients(input)

@@ -35,10 +35,10 @@ export const makePlane = (sql: SqlClient.SqlClient, ready: Effect.Effect<boolean
           - ${(input.burst - input.reserve - 1) * input.intervalMs}::float8))`
       return sql`
         WITH past AS (
-          DELETE FROM valet.fly_budget WHERE bucket IN (
+          DELETE FROM valet.fly_budget WHERE bucket = ANY(ARRAY(
             SELECT bucket FROM valet.fly_budget WHERE arrival_at <= valet.now() AND bucket <> ${input.bucket}
             ORDER BY arrival_at LIMIT 2 FOR UPDATE SKIP LOCKED
-          )
+          ))
         )
         INSERT INTO valet.fly_budget AS b (bucket, arrival_at)
         SELECT ${input.bucket}, valet.now() + ${interval}
