@@ -107,7 +107,7 @@ class Connection {
     try {
       this.#read(chunk)
     } catch (cause) {
-      this.socket.destroy(new Error("the answer could not be read", { cause }))
+      this.socket.destroy(new Error(`the answer could not be read: ${String(cause)}`, { cause }))
     }
   }
 
