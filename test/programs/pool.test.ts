@@ -13,6 +13,8 @@ import { newMachine } from "../../src/programs/lifecycle/Provision.ts"
 import { replenishPool } from "../../src/programs/pool/Replenish.ts"
 import { Machines } from "../../src/services/db/Machines.ts"
 import { Projects } from "../../src/services/db/Projects.ts"
+import { Fly } from "../../src/services/fly/Fly.ts"
+import { FlyError, RateLimited } from "../../src/services/fly/FlyError.ts"
 import { layerTestPlane, testConfig } from "../../src/testing/TestPlane.ts"
 import { atRest, createInput, lose, newProject, rest, settled } from "./support.ts"
 
@@ -100,6 +102,34 @@ describe("the warm pool", () => {
       }
       assert.strictEqual((yield* ready).length, 2)
     }).pipe(Effect.provide(plane), Random.withSeed("less often"))
+  )
+
+  it.effect("counts what one pass tried at once as one try", () =>
+    Effect.gen(function* () {
+      const world = yield* FlyWorld
+      yield* world.inject({ match: { operation: "createVolume" }, fault: { kind: "capacity", status: 422 } })
+      assert.match((yield* settled(Effect.flip(replenishPool))).message, /Capacity/)
+      yield* world.clearFaults
+      yield* TestClock.adjust("5 seconds")
+      assert.deepStrictEqual(yield* settled(replenishPool), { dropped: 0, filled: 2 })
+    }).pipe(Effect.provide(plane), Random.withSeed("one try"))
+  )
+
+  it.effect("fills up as soon as wakes leave it something of Fly's budget", () =>
+    Effect.gen(function* () {
+      const fly = yield* Fly
+      const reason = new RateLimited({ by: "budget", retryAfterMs: 0, detail: "the request budget is booked out" })
+      const booked = Fly.of({
+        ...fly,
+        createVolume: () => Effect.fail(new FlyError({ operation: "createVolume", reason }))
+      })
+      const without = replenishPool.pipe(Effect.provideService(Fly, booked))
+      for (let pass = 0; pass < 5; pass++) {
+        assert.match((yield* settled(Effect.flip(without))).message, /booked out/)
+        yield* TestClock.adjust("30 seconds")
+      }
+      assert.deepStrictEqual(yield* settled(replenishPool), { dropped: 0, filled: 2 })
+    }).pipe(Effect.provide(plane), Random.withSeed("budget"))
   )
 
   it.effect("never exceeds VALET_MAX_MACHINES", () =>

@@ -3,6 +3,7 @@
  * drops what is gone, asleep or of another image, then fills each region to the target. Rows are taken out by
  * compare-and-set and go to the bin; a leftover of a pass that died is discarded, never adopted.
  */
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
@@ -11,6 +12,7 @@ import type { MachineRow } from "../../domain/Machine.ts"
 import { Machines } from "../../services/db/Machines.ts"
 import type { FlyMachine } from "../../services/fly/Fly.ts"
 import { Fly } from "../../services/fly/Fly.ts"
+import { FlyError } from "../../services/fly/FlyError.ts"
 import { MachineClient } from "../../services/machine/MachineClient.ts"
 import { Signals } from "../background/Signals.ts"
 import { coldAnswerMs } from "../lifecycle/limits.ts"
@@ -49,6 +51,14 @@ const drop = (row: MachineRow, reason: string) =>
   })
 
 const notMade = "not made: "
+/** Wakes had the budget, and nothing was sent: that says nothing of what Fly would have made of it. */
+const noTurn = "no turn: "
+
+const reasonOf = (cause: Cause.Cause<unknown>): string => {
+  const error = Cause.squash(cause)
+  const refused = error instanceof FlyError && error.reason._tag === "RateLimited" && error.reason.by === "budget"
+  return `${refused ? noTurn : notMade}${brief(cause)}`
+}
 
 const fill = (region: string) =>
   Effect.gen(function* () {
@@ -66,7 +76,7 @@ const fill = (region: string) =>
       Effect.andThen(machines.markReady(fresh.name)),
       Effect.onError((cause) =>
         machines
-          .discard({ name: fresh.name, from: ["provisioning"], reason: `${notMade}${brief(cause)}` })
+          .discard({ name: fresh.name, from: ["provisioning"], reason: reasonOf(cause) })
           .pipe(Effect.ignore)
       )
     )
@@ -86,7 +96,13 @@ export class PoolBacksOff extends Schema.TaggedError<PoolBacksOff>()("PoolBacksO
   }
 }
 
-const waitMs = (failures: number): number => Math.min(2_500 * 2 ** failures, 5 * 60_000)
+const shortestMs = 5_000
+const waitMs = (failures: number): number => Math.min(shortestMs * 2 ** (failures - 1), 5 * 60_000)
+
+/** What one pass tries at once counts as one. In the order in which they were tried. */
+const triesOf = (failed: ReadonlyArray<MachineRow>): number =>
+  failed.filter((row, at) => row.createdAt >= (failed[at - 1]?.createdAt ?? Number.NEGATIVE_INFINITY) + shortestMs)
+    .length
 
 /** Makes so many machines; after failures not too soon, and then one before the others. Returns how many it made. */
 const fillRegion = (region: string, missing: number, failed: ReadonlyArray<MachineRow>) =>
@@ -94,7 +110,7 @@ const fillRegion = (region: string, missing: number, failed: ReadonlyArray<Machi
     const last = failed.at(-1)
     let made = 0
     if (last !== undefined) {
-      const retryAfterMs = last.createdAt + waitMs(failed.length) - (yield* Clock.currentTimeMillis)
+      const retryAfterMs = last.createdAt + waitMs(triesOf(failed)) - (yield* Clock.currentTimeMillis)
       if (retryAfterMs > 0) {
         return yield* new PoolBacksOff({
           region,

@@ -67,7 +67,10 @@ const table: ReadonlyArray<Row> = [
     (a) => a.effects === "wait" && a.status === 400 && !a.text.startsWith("invalid_argument"),
     (_, detail) => new Conflict({ detail, existingId: null })
   ],
-  [status(429), (a, detail) => new RateLimited({ detail, retryAfterMs: a.retryAfterMs ?? RETRY_AFTER_DEFAULT_MS })],
+  [
+    status(429),
+    (a, detail) => new RateLimited({ by: "fly", detail, retryAfterMs: a.retryAfterMs ?? RETRY_AFTER_DEFAULT_MS })
+  ],
   [(a) => OVER_QUOTA.test(a.text), (_, detail) => new Capacity({ scope: "quota", detail })],
   [
     (a) => a.code === "volume_placement_capacity" || STRANDED_VOLUME.test(a.text),

@@ -18,6 +18,8 @@ export class Conflict extends Schema.TaggedError<Conflict>()("Conflict", {
 }) {}
 export class NotFound extends Schema.TaggedError<NotFound>()("NotFound", { detail: Schema.String }) {}
 export class RateLimited extends Schema.TaggedError<RateLimited>()("RateLimited", {
+  /** By Fly, or because others had booked the plane's own budget: then nothing was sent. */
+  by: Schema.Literals(["fly", "budget"]),
   retryAfterMs: Schema.Int,
   detail: Schema.String
 }) {}

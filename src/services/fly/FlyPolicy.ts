@@ -88,7 +88,7 @@ export const make = Effect.map(FlyBudget, (budget) => {
     const { effects, operation } = policy
     if (!(yield* turn(policy))) {
       const retryAfterMs = yield* leftOf(policy)
-      const reason = new RateLimited({ retryAfterMs, detail: "the request budget is booked out" })
+      const reason = new RateLimited({ by: "budget", retryAfterMs, detail: "the request budget is booked out" })
       return yield* new FlyError({ operation, reason })
     }
     const limitMs = Math.min(policy.attemptMs, yield* leftOf(policy))
