@@ -56,19 +56,11 @@ await Effect.gen(function* () {
   }
   const server = createServer((request, response) =>
     withReplay(request.headers.host, (replay) => {
-      response.writeHead(307, { "fly-replay": replay, "content-length": "0" })
+      const closing = request.headers.upgrade === undefined ? {} : { connection: "close" }
+      response.writeHead(307, { "fly-replay": replay, "content-length": "0", ...closing })
       response.end()
     })
   )
-  server.on("upgrade", (request, socket) => {
-    socket.on("error", () => socket.destroy())
-    socket.once("finish", () => socket.destroy())
-    withReplay(request.headers.host, (replay) =>
-      socket.end(
-        `HTTP/1.1 307 Temporary Redirect\r\nfly-replay: ${replay}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n`
-      )
-    )
-  })
   server.listen(0, "127.0.0.1", () => {
     const { port } = server.address() as AddressInfo
     console.log(JSON.stringify({ port }))

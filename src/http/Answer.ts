@@ -26,7 +26,7 @@ const titles: Readonly<Record<number, string>> = {
   503: "Service Unavailable"
 }
 
-export const titleOf = (status: number): string => titles[status] ?? (status < 500 ? "Bad Request" : "Server Error")
+const titleOf = (status: number): string => titles[status] ?? (status < 500 ? "Bad Request" : "Server Error")
 
 /** `https://…` addresses would promise a page: the type is a name, as RFC 9457 allows. */
 export const problemType = (code: string): string => `urn:valet:problem:${code}`

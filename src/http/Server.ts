@@ -8,7 +8,6 @@
  */
 import { createServer, type IncomingMessage, type Server as NodeServer, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
-import type { Duplex } from "node:stream"
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -19,7 +18,7 @@ import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import { PlaneConfig } from "../config/PlaneConfig.ts"
-import { type Answer, titleOf } from "./Answer.ts"
+import type { Answer } from "./Answer.ts"
 import { going, PlaneHttp } from "./PlaneHttp.ts"
 import { Router } from "./router/Router.ts"
 
@@ -69,20 +68,9 @@ export class Server extends Context.Service<Server, { readonly port: number; rea
     )
 }
 
-const statusLine = (status: number): string =>
-  `HTTP/1.1 ${status} ${status === 307 ? "Temporary Redirect" : titleOf(status)}\r\n`
-
 /** Node would frame a body of unknown length in chunks. */
 const framedHeaders = ({ body, headers }: Answer): Answer["headers"] =>
   body === "" ? headers : { ...headers, "content-length": String(Buffer.byteLength(body)) }
-
-/** The whole answer to an upgrade request, after which the connection closes. */
-const rawAnswer = (answer: Answer): string =>
-  statusLine(answer.status) +
-  Object.entries({ ...framedHeaders(answer), connection: "close" })
-    .map(([name, value]) => `${name}: ${value}\r\n`)
-    .join("") +
-  `\r\n${answer.body}`
 
 const listen = (server: NodeServer, host: string, port: number) =>
   Effect.callback<AddressInfo, ListenError>((resume) => {
@@ -110,11 +98,6 @@ const make = Effect.fnUntraced(function* (options: ServerOptions) {
   // Requests run in a scope of their own, closed after the drain.
   const requests = yield* Effect.acquireRelease(Scope.make(), (scope, exit) => Scope.close(scope, exit))
   const handle = yield* NodeHttpServer.makeHandler(plane.httpEffect, { scope: requests })
-  const handleUpgrade = yield* NodeHttpServer.makeUpgradeHandler(
-    Effect.die("upgrades are answered by project servers, never here"),
-    plane.httpEffect,
-    { scope: requests }
-  )
   const run = Effect.runForkWith(yield* Effect.context())
   let draining = false
   const unanswered = new Set<ServerResponse>()
@@ -123,7 +106,7 @@ const make = Effect.fnUntraced(function* (options: ServerOptions) {
   /** Asks the router; what is not its own, or fails in a way that nobody expects, is `otherwise`'s. */
   const ask = (
     request: IncomingMessage,
-    connection: ServerResponse | Duplex,
+    response: ServerResponse,
     reply: (answer: Answer) => void,
     otherwise: () => void
   ) => {
@@ -131,10 +114,10 @@ const make = Effect.fnUntraced(function* (options: ServerOptions) {
     waiting.set(fiber, reply)
     // Whoever asked is gone, or was answered.
     const leave = () => fiber.interruptUnsafe()
-    connection.once("close", leave)
+    response.once("close", leave)
     fiber.addObserver((exit) => {
       waiting.delete(fiber)
-      connection.off("close", leave)
+      response.off("close", leave)
       if (Exit.isFailure(exit)) return Cause.hasInterruptsOnly(exit.cause) ? undefined : otherwise()
       if (exit.value === null) otherwise()
       else reply(exit.value)
@@ -153,17 +136,6 @@ const make = Effect.fnUntraced(function* (options: ServerOptions) {
     response.once("close", () => unanswered.delete(response))
     ask(request, response, reply, () => handle(request, response))
   }
-  const onUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => {
-    socket.on("error", () => socket.destroy())
-    // Nobody reads what follows the request, so nobody would see its sender go: the answer is the end.
-    socket.once("finish", () => socket.destroy())
-    const reply = (answer: Answer) => {
-      socket.end(rawAnswer(answer))
-    }
-    const answer = router.tryRoute(request)
-    if (answer !== undefined) return reply(answer)
-    ask(request, socket, reply, () => handleUpgrade(request, socket, head))
-  }
 
   const server = createServer({
     keepAliveTimeout: keepAliveTimeoutMs,
@@ -171,8 +143,8 @@ const make = Effect.fnUntraced(function* (options: ServerOptions) {
     requestTimeout: requestTimeoutMs
   })
   server.maxConnections = maxConnections
+  // Nothing listens for upgrades: here they are ordinary requests, whose answer is never another protocol.
   server.on("request", onRequest)
-  server.on("upgrade", onUpgrade)
 
   const drain = Effect.gen(function* () {
     draining = true

@@ -16,9 +16,10 @@ const dataUnavailableRetrySeconds = 300
 const own = (request: RouterRequest, answer: Answer): Answer =>
   withHeaders(answer, corsHeaders(header(request, "origin")))
 
-/** After a plain answer to an upgrade request the connection can't be used for another. */
+/** What came behind an upgrade request may be no request: after its answer the connection is not read on. */
+export const closed = (answer: Answer): Answer => withHeaders(answer, { connection: "close" })
 export const closing = (request: RouterRequest, answer: Answer): Answer =>
-  isUpgrade(request) ? withHeaders(answer, { connection: "close" }) : answer
+  isUpgrade(request) ? closed(answer) : answer
 
 /** Alive: it says nothing about the database or anything else. */
 export const health = (request: RouterRequest): Answer => own(request, json({ status: "ok" }))

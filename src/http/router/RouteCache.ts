@@ -12,6 +12,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Queue from "effect/Queue"
 import * as Schedule from "effect/Schedule"
+import * as Semaphore from "effect/Semaphore"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { Margins } from "../../config/Margins.ts"
@@ -49,8 +50,9 @@ const negativeTtlMs = 2_000
 /** While the feed is down. */
 const unwatchedTtlMs = 1_000
 /**
- * Reads that wait while statements run go together in the next one: a request for a route that is not cached costs half
- * as much that way, and the database a quarter. One that comes alone goes alone, and at once.
+ * Reads that begin in the same turn of the event loop, or wait while statements run, go together in one: a request for a
+ * route that is not cached costs half as much that way, and the database a quarter. One that comes alone goes alone, and
+ * at once.
  */
 const statementsAtOnce = 4
 const readsTogether = 100
@@ -135,7 +137,14 @@ export const make = (
           Effect.exit
         )
       })
-    yield* Queue.takeBetween(queue, 1, readsTogether).pipe(
+    /** By one at a time: the others would take the rest of the turn one by one. */
+    const collecting = yield* Semaphore.make(1)
+    const collect = Queue.peek(queue).pipe(
+      Effect.andThen(Effect.yieldNow),
+      Effect.andThen(Queue.takeBetween(queue, 1, readsTogether)),
+      collecting.withPermit
+    )
+    yield* collect.pipe(
       Effect.flatMap(readTogether),
       Effect.forever,
       Effect.replicateEffect(statementsAtOnce, { concurrency: "unbounded", discard: true }),

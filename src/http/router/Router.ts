@@ -99,6 +99,7 @@ const make: Effect.Effect<Router["Service"], never, PlaneConfig | Projects | Cha
       const { url, rawHeaders } = request
       if (url === undefined || request.method === "OPTIONS") return undefined
       let host: string | undefined
+      let isUpgrade = false
       for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
         const name = rawHeaders[i]
         if (name === undefined) return undefined
@@ -110,7 +111,7 @@ const make: Effect.Effect<Router["Service"], never, PlaneConfig | Projects | Cha
         } else if (name.length === 14 || name.length === 17) {
           // fly-replay-src and fly-replay-failed; `| 32` is the lower case of an ASCII letter
           if ((name.charCodeAt(0) | 32) === letterF && name.toLowerCase().startsWith("fly-replay-")) return undefined
-        }
+        } else if (name.length === 7 && name.toLowerCase() === "upgrade") isUpgrade = true
       }
       if (host === undefined) return undefined
       const query = url.indexOf("?")
@@ -128,7 +129,8 @@ const make: Effect.Effect<Router["Service"], never, PlaneConfig | Projects | Cha
       const route = cache.cached(id)
       if (route === undefined || route._tag !== "Replay") return undefined
       counts.cached++
-      return replay(route.projectId, route.answer)
+      const answer = replay(route.projectId, route.answer)
+      return isUpgrade ? Answers.closed(answer) : answer
     }
 
     const bounded = (effect: Effect.Effect<WakeResult, WakeError>, deadlineMs: number) =>
