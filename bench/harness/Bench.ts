@@ -30,7 +30,7 @@ export interface Figure {
   readonly baseValue: number | null
   /** Value to base: the median of the ratios within each round. */
   readonly ratio: number | null
-  /** Of the values, from the lowest to the highest, as a part of the median. */
+  /** How wide the middle half of the ratios lies, as a part of their median; of the values where there is no base. */
   readonly spread: number | null
   readonly goal: Goal | null
   readonly met: boolean | null

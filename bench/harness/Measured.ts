@@ -51,16 +51,17 @@ const cell = (text: string) => text.replaceAll("|", "\\|")
 const ofBench = ({ at, bench, command, figures, machine }: Kept): string => {
   const rows = figures
     .filter(({ goal, value }) => goal !== null && value !== null)
-    .map(({ base, base_value, goal, met, name, ratio, spread, unit, value }) =>
-      [
+    .map(({ base, base_value, goal, met, name, ratio, spread, unit, value }) => {
+      const within = spread === null || spread === 0 ? "" : ` ± ${Math.round((spread / 2) * 100)} %`
+      return [
         name,
-        `${shown(value)} ${unit}${spread === null ? "" : ` ± ${Math.round((spread / 2) * 100)} %`}`,
+        `${shown(value)} ${unit}${ratio === null ? within : ""}`,
         base === null ? "" : `${base}: ${shown(base_value)}`,
-        ratio === null ? "" : ratio.toFixed(2),
+        ratio === null ? "" : `${ratio.toFixed(2)}${within}`,
         goal ?? "",
         met === true ? "met" : "missed"
       ].map(cell)
-    )
+    })
   const where = `${machine.cpu}, ${machine.cores} cores, Node ${machine.node.slice(1)}, load before it ${machine.load}`
   return [
     `\`${command}\`, ${at.slice(0, 10)}, ${where}:`,
@@ -71,8 +72,8 @@ const ofBench = ({ at, bench, command, figures, machine }: Kept): string => {
   ].join("\n")
 }
 
-const intro = `Each figure beside its bare limit or a peer in the same run, alternating, median of several rounds. Those without a goal,
-and the notes, are in \`bench/results\`.`
+const intro = `Each figure beside its bare limit or a peer in the same run, alternating; medians of several rounds, and how far the
+middle half of them lies around it. Those without a goal, and the notes, are in \`bench/results\`.`
 
 const [begin, end] = ["<!-- bench:begin -->", "<!-- bench:end -->"] as const
 

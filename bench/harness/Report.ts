@@ -26,17 +26,17 @@ const row = (figure: Figure): ReadonlyArray<string> => {
   return [
     name,
     `${shown(value)} ${unit}`,
-    spread === null ? "" : `± ${Math.round((spread / 2) * 100)} %`,
     base ?? "",
     base === null ? "" : shown(baseValue),
     ratio === null ? "" : ratio.toFixed(2),
+    spread === null ? "" : `± ${Math.round((spread / 2) * 100)} %`,
     goalText(goal, unit) ?? "",
     metText(met),
     note ?? ""
   ]
 }
 
-const heads = ["figure", "median", "spread", "base", "its median", "ratio", "goal", "", ""]
+const heads = ["figure", "median", "base", "its median", "ratio", "spread", "goal", "", ""]
 
 export const table = (figures: ReadonlyArray<Figure>): string => {
   const rows = [heads, ...figures.map(row)]

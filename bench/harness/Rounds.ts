@@ -80,10 +80,17 @@ export const median = (series: Series): number | null => {
   return high === undefined || low === undefined ? null : (low + high) / 2
 }
 
+/** Between the values that lie there, as far as `part` says. */
+const quantile = (sorted: ReadonlyArray<number>, part: number): number => {
+  const at = (sorted.length - 1) * part
+  const [low = 0, high = low] = [sorted[Math.floor(at)], sorted[Math.ceil(at)]]
+  return low + (high - low) * (at % 1)
+}
+
 export const spread = (series: Series): number | null => {
-  const all = numbers(series)
+  const sorted = numbers(series).toSorted((a, b) => a - b)
   const middle = median(series)
-  return middle === null || middle === 0 ? null : (Math.max(...all) - Math.min(...all)) / middle
+  return middle === null || middle === 0 ? null : (quantile(sorted, 0.75) - quantile(sorted, 0.25)) / middle
 }
 
 /** Round by round: both were there when the machine was as it was. */
@@ -105,7 +112,8 @@ export interface FigureInput {
 
 export const figure = ({ base, goal = {}, name, note, series = [], unit }: FigureInput): Figure => {
   const value = median(series)
-  const ratio = base === undefined ? null : median(ratios(series, base.series ?? []))
+  const beside = base === undefined ? null : ratios(series, base.series ?? [])
+  const ratio = beside === null ? null : median(beside)
   const limits = goal.atLeast === undefined && goal.atMost === undefined ? null : goal
   const voided = series.filter((value) => value === null).length
   const said = [
@@ -121,7 +129,7 @@ export const figure = ({ base, goal = {}, name, note, series = [], unit }: Figur
     base: base?.name ?? null,
     baseValue: median(base?.series ?? []),
     ratio,
-    spread: spread(series),
+    spread: spread(beside ?? series),
     goal: limits,
     met: isMet(limits, value, ratio),
     ...(said.length === 0 ? {} : { note: said.join("; ") })

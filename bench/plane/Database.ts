@@ -3,6 +3,7 @@
  * many active projects, each with the machine that serves it.
  */
 import { readFileSync } from "node:fs"
+import { setPriority } from "node:os"
 import { join } from "node:path"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
@@ -31,15 +32,23 @@ export interface PlaneDatabase {
 /** What a database of this size is given anywhere, and the default is not: memory for it, and checkpoints apart. */
 const settings = ["shared_buffers = '1536MB'", "max_wal_size = '8GB'", "checkpoint_timeout = '30min'"]
 
+/** The weakest: it would run on a machine of its own, where it kept no request from being sent and no answer from being timed. */
+const priority = 19
+
 /** The server and all its processes, those to come included. */
 const pin = Effect.fnUntraced(function* (postmaster: number) {
   const children = yield* Effect.try({
     try: () => readFileSync(`/proc/${postmaster}/task/${postmaster}/children`, "utf8").trim().split(" "),
     catch: failed("PostgreSQL")
   })
+  const pids = [String(postmaster), ...children]
+  yield* Effect.try({
+    try: () => pids.forEach((pid) => setPriority(Number(pid), priority)),
+    catch: failed("PostgreSQL's priority")
+  })
   const [taskset] = yield* pinned("load", [])
   if (taskset === undefined) return
-  yield* Effect.forEach([String(postmaster), ...children], (pid) =>
+  yield* Effect.forEach(pids, (pid) =>
     run({ name: "taskset", core: "load", command: [taskset, "-cp", "1", pid] })
   )
 })
