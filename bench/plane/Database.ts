@@ -48,9 +48,7 @@ const pin = Effect.fnUntraced(function* (postmaster: number) {
   })
   const [taskset] = yield* pinned("load", [])
   if (taskset === undefined) return
-  yield* Effect.forEach(pids, (pid) =>
-    run({ name: "taskset", core: "load", command: [taskset, "-cp", "1", pid] })
-  )
+  yield* Effect.forEach(pids, (pid) => run({ name: "taskset", core: "load", command: [taskset, "-cp", "1", pid] }))
 })
 
 /**

@@ -75,9 +75,7 @@ const fill = (region: string) =>
       Effect.flatMap((made) => client.health(made, { limitMs: coldAnswerMs })),
       Effect.andThen(machines.markReady(fresh.name)),
       Effect.onError((cause) =>
-        machines
-          .discard({ name: fresh.name, from: ["provisioning"], reason: reasonOf(cause) })
-          .pipe(Effect.ignore)
+        machines.discard({ name: fresh.name, from: ["provisioning"], reason: reasonOf(cause) }).pipe(Effect.ignore)
       )
     )
   })
