@@ -96,7 +96,7 @@ const run = ({ quick }: { readonly quick: boolean }) =>
               generatorCpu: Math.max(closed.generatorCpu, open.generatorCpu)
             }
           })
-        const found = yield* alternate(each.name, quick ? 1 : 13, [
+        const found = yield* alternate(each.name, quick ? 1 : 11, [
           { name: each.base, round: round(servers.bare, true) },
           { name: "valet", round: round(servers.valet, false) }
         ])
