@@ -18,7 +18,8 @@ import {
   Deadline,
   NotFound,
   Unavailable,
-  WakeError
+  WakeError,
+  type Lifecycle
 } from "../../src/programs/lifecycle/Lifecycle.ts"
 import { StoreError } from "../../src/services/db/StoreError.ts"
 import {
@@ -407,12 +408,29 @@ describe("waking", () => {
     )
   )
 
-  it.effect("holds a program until the deadline, then says when to come back", () =>
-    run(
+  /** `begun` ends when the wake has: from then on its deadline is the clock's matter. */
+  const noticed = (wake: Lifecycle["Service"]["wake"]) => {
+    const waking = Deferred.makeUnsafe<void>()
+    return {
+      begun: Deferred.await(waking),
+      lifecycle: {
+        wake: (...asked: Parameters<typeof wake>) => Effect.andThen(Deferred.succeed(waking, undefined), wake(...asked))
+      }
+    }
+  }
+  const late = () =>
+    noticed((_id, { deadlineMs }) =>
+      Effect.andThen(Effect.sleep(deadlineMs), wakeError(new Deadline({ detail: "late" })))
+    )
+
+  it.effect("holds a program until the deadline, then says when to come back", () => {
+    const { begun, lifecycle } = late()
+    return run(
       (world, router) =>
         Effect.gen(function* () {
           world.rows.set("demo", dormant("demo"))
           const held = yield* Effect.forkChild(get(router, { Accept: "application/json" }))
+          yield* begun
           yield* TestClock.adjust("24 seconds")
           assert.isUndefined(held.pollUnsafe())
           yield* TestClock.adjust("1 second")
@@ -421,21 +439,18 @@ describe("waking", () => {
           assert.strictEqual(code(answer), "waking")
           assert.strictEqual(answer.headers["retry-after"], "1")
         }),
-      {
-        lifecycle: {
-          wake: (_id, { deadlineMs }) =>
-            Effect.andThen(Effect.sleep(deadlineMs), wakeError(new Deadline({ detail: "late" })))
-        }
-      }
+      { lifecycle }
     )
-  )
+  })
 
-  it.effect("shows a browser a page that reloads, after a moment", () =>
-    run(
+  it.effect("shows a browser a page that reloads, after a moment", () => {
+    const { begun, lifecycle } = late()
+    return run(
       (world, router) =>
         Effect.gen(function* () {
           world.rows.set("demo", dormant("demo"))
           const held = yield* Effect.forkChild(get(router, { Accept: "text/html,application/xhtml+xml,*/*;q=0.8" }))
+          yield* begun
           yield* TestClock.adjust("1500 millis")
           const answer = yield* Fiber.join(held)
           assert.strictEqual(answer.status, 503)
@@ -443,27 +458,24 @@ describe("waking", () => {
           assert.match(answer.body, /<meta http-equiv="refresh" content="1">/)
           assert.strictEqual(answer.headers["retry-after"], "1")
         }),
-      {
-        lifecycle: {
-          wake: (_id, { deadlineMs }) =>
-            Effect.andThen(Effect.sleep(deadlineMs), wakeError(new Deadline({ detail: "late" })))
-        }
-      }
+      { lifecycle }
     )
-  )
+  })
 
-  it.effect("is given up even where the program forgets its deadline", () =>
-    run(
+  it.effect("is given up even where the program forgets its deadline", () => {
+    const { begun, lifecycle } = noticed(() => Effect.never)
+    return run(
       (world, router) =>
         Effect.gen(function* () {
           world.rows.set("demo", dormant("demo"))
           const held = yield* Effect.forkChild(get(router))
+          yield* begun
           yield* TestClock.adjust("26 seconds")
           assert.strictEqual((yield* Fiber.join(held)).status, 503)
         }),
-      { lifecycle: { wake: () => Effect.never } }
+      { lifecycle }
     )
-  )
+  })
 
   const failures: ReadonlyArray<readonly [WakeError["reason"], number, string, string | undefined]> = [
     [new Capacity({ retryAfterMs: 4_001, detail: "full" }), 503, "no_capacity", "5"],
