@@ -68,7 +68,7 @@ export const wake: Bench = {
       yield* Effect.forEach([ports.bare, ports.bare, ports.valet, ports.valet], (port) => ask(port, warmUp))
       const fromPool = yield* play(warm(quick), ports)
       const fromNothing = yield* play(cold(quick), ports)
-      const limited = quick ? [budgeted(1, 6)] : [budgeted(1, 25), budgeted(1, 100)]
+      const limited = quick ? [budgeted(1, 6)] : [budgeted(3, 25), budgeted(1, 100)]
       const withBudget = yield* Effect.forEach(limited, (scene) => play(scene, ports))
       const real = yield* play(realistic(quick), ports)
       const restored = yield* restores(quick)

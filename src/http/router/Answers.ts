@@ -17,9 +17,8 @@ const own = (request: RouterRequest, answer: Answer): Answer =>
   withHeaders(answer, corsHeaders(header(request, "origin")))
 
 /** What came behind an upgrade request may be no request: after its answer the connection is not read on. */
-export const closed = (answer: Answer): Answer => withHeaders(answer, { connection: "close" })
 export const closing = (request: RouterRequest, answer: Answer): Answer =>
-  isUpgrade(request) ? closed(answer) : answer
+  isUpgrade(request) ? withHeaders(answer, { connection: "close" }) : answer
 
 /** Alive: it says nothing about the database or anything else. */
 export const health = (request: RouterRequest): Answer => own(request, json({ status: "ok" }))

@@ -99,7 +99,7 @@ const make: Effect.Effect<Router["Service"], never, PlaneConfig | Projects | Cha
       const { url, rawHeaders } = request
       if (url === undefined || request.method === "OPTIONS") return undefined
       let host: string | undefined
-      let isUpgrade = false
+      let hasUpgrade = false
       for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
         const name = rawHeaders[i]
         if (name === undefined) return undefined
@@ -111,7 +111,7 @@ const make: Effect.Effect<Router["Service"], never, PlaneConfig | Projects | Cha
         } else if (name.length === 14 || name.length === 17) {
           // fly-replay-src and fly-replay-failed; `| 32` is the lower case of an ASCII letter
           if ((name.charCodeAt(0) | 32) === letterF && name.toLowerCase().startsWith("fly-replay-")) return undefined
-        } else if (name.length === 7 && name.toLowerCase() === "upgrade") isUpgrade = true
+        } else if (name.length === 7 && name.toLowerCase() === "upgrade") hasUpgrade = true
       }
       if (host === undefined) return undefined
       const query = url.indexOf("?")
@@ -130,7 +130,7 @@ const make: Effect.Effect<Router["Service"], never, PlaneConfig | Projects | Cha
       if (route === undefined || route._tag !== "Replay") return undefined
       counts.cached++
       const answer = replay(route.projectId, route.answer)
-      return isUpgrade ? Answers.closed(answer) : answer
+      return hasUpgrade ? Answers.closing(request, answer) : answer
     }
 
     const bounded = (effect: Effect.Effect<WakeResult, WakeError>, deadlineMs: number) =>
