@@ -27,6 +27,8 @@ const quick: ReadonlyArray<Crowd> = [
 ]
 
 const script = (name: string) => fileURLToPath(new URL(`cold-start/${name}.ts`, import.meta.url))
+/** Either side has started so many before, one by one: an orchestrator runs for months. */
+const before = 3
 const noFolder = failed("no temporary folder")
 const warmLimit = "3 minutes"
 
@@ -41,7 +43,9 @@ const temporary = Effect.flatMap(FileSystem.FileSystem, (fs) =>
 )
 
 const bare = ({ projectServer }: Bundle, count: number) =>
-  Effect.scoped(Effect.flatMap(temporary, (folder) => milliseconds("Bare", [projectServer, folder, String(count)])))
+  Effect.scoped(
+    Effect.flatMap(temporary, (folder) => milliseconds("Bare", [projectServer, folder, String(count), String(before)]))
+  )
 
 const Ready = Schema.fromJsonString(Schema.Struct({ url: Schema.String }))
 
@@ -63,7 +67,6 @@ const warmed = (url: string, count: number) =>
     Effect.retry(Schedule.spaced("200 millis").pipe(Schedule.upTo({ duration: warmLimit })))
   )
 
-/** One that has started a server before: it runs for months. */
 const orchestrator = (bundle: Bundle, count: number, warm: boolean) =>
   Effect.gen(function* () {
     const dataDir = yield* temporary
@@ -85,8 +88,12 @@ const orchestrator = (bundle: Bundle, count: number, warm: boolean) =>
     })
     const { url } = yield* Effect.mapError(Schema.decodeEffect(Ready)(yield* valet.line), failed("valet orchestrator"))
     const { port } = new URL(url)
-    yield* milliseconds("Ask", [port, "1", "first"])
-    if (warm) yield* warmed(url, count)
+    const settled = warm ? warmed(url, count) : Effect.void
+    yield* settled
+    for (let at = 0; at < before; at++) {
+      yield* milliseconds("Ask", [port, "1", `before${at}-`])
+      yield* settled
+    }
     return yield* milliseconds("Ask", [port, String(count), "p"])
   }).pipe(Effect.scoped)
 

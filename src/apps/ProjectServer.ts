@@ -12,6 +12,7 @@ import {
   ProjectServerConfig,
   type ProjectServerConfigValue
 } from "../project-server/ProjectServerConfig.ts"
+import { rehearse } from "../project-server/Rehearsal.ts"
 import { Serving } from "../project-server/Serving.ts"
 import { StateFile } from "../project-server/StateFile.ts"
 import { TransferRoutes } from "../project-server/TransferRoutes.ts"
@@ -34,8 +35,18 @@ export const run = (config: ProjectServerConfigValue) =>
   Effect.gen(function* () {
     const { port } = yield* HttpServer
     const store = yield* DocumentStore
+    const serving = yield* Serving
     yield* Effect.logInfo(`project server listening on port ${port}`)
+    if (config.internalSecret !== null && serving.projectId() === null) {
+      yield* rehearse(port, config.internalSecret).pipe(
+        Effect.matchCauseEffect({
+          onFailure: (cause) => Effect.logDebug("no rehearsal", cause),
+          onSuccess: (status) => Effect.logDebug("rehearsed", { status })
+        }),
+        Effect.forkScoped
+      )
+    }
     return yield* store.broken
-  }).pipe(Effect.provide(layer(config)))
+  }).pipe(Effect.scoped, Effect.provide(layer(config)))
 
 export const runFromEnvironment = Effect.flatMap(fromEnvironment, run)

@@ -26,6 +26,8 @@ import * as WarmServer from "./warm/WarmServer.ts"
 
 /** After a launch that failed or a server that was lost, for each place: 1, 2, 4 … 30 s. */
 const backoff = Schedule.min([Schedule.exponential("1 second"), Schedule.spaced("30 seconds")])
+/** Between a claim and the launch of the next one: the cores are first for those who are being claimed. */
+const pause = "1 second"
 const probeMs = 5_000
 /** A server whose claim failed serves nobody. */
 const vainStopMs = 2_000
@@ -96,7 +98,7 @@ export class WarmServers extends Context.Service<
           Effect.catchDefect((defect) => Effect.fail(new WarmServer.Lost({ detail: String(defect) }))),
           Effect.tapError(({ detail }) => Effect.logWarning(`warm server ${place}: ${detail}`)),
           Effect.retry(backoff),
-          Effect.forever
+          Effect.repeat(Schedule.spaced(pause))
         )
 
       const claimed = (server: WarmServer.WarmServer, plan: ProjectPlan) =>

@@ -27,7 +27,7 @@ export class WarmClaim extends Context.Service<
       secret: Redacted.Redacted,
       request: Protocol.ConfigureRequest
     ): Effect.Effect<boolean, ClaimFailed>
-    /** Whose it says that it is, in what its health path answers; null where that names nobody. */
+    /** Whose it says that it is, in what its health path answers with 2xx; null where that names nobody. */
     projectOf(port: number, healthPath: string): Effect.Effect<string | null, ClaimFailed>
   }
 >()("valet/WarmClaim") {
@@ -77,7 +77,8 @@ export class WarmClaim extends Context.Service<
           return ready ? true : yield* new ClaimFailed({ detail: "configure was answered, and it is not ready" })
         }),
         projectOf: Effect.fn("WarmClaim.projectOf")(function* (port, healthPath) {
-          const { body } = yield* ask(HttpClientRequest.get(`http://127.0.0.1:${port}${healthPath}`))
+          const { body, status } = yield* ask(HttpClientRequest.get(`http://127.0.0.1:${port}${healthPath}`))
+          if (status < 200 || status > 299) return null
           return yield* decodeHealth(body).pipe(
             Effect.map(({ project_id }) => project_id),
             Effect.orElseSucceed(() => null)

@@ -106,8 +106,11 @@ const configured = Effect.fnUntraced(function* ({ process, folder, secret: own }
   yield* claims
     .configure(process.port, own, request)
     .pipe(Effect.repeat({ schedule: Schedule.spaced(pollMs), until: (ready) => ready }))
+  const asked = claims.projectOf(process.port, plan.healthPath)
+  // Who is healthy and names the project is ready: most are spared the question that only asks for that.
+  if ((yield* Effect.orElseSucceed(asked, () => null)) === plan.id) return { hasHealthPath: true }
   const ready = yield* Readiness.awaitReady(host, process, plan.healthPath, spawnTimeoutMs)
-  const said = ready.hasHealthPath ? yield* claims.projectOf(process.port, plan.healthPath) : null
+  const said = ready.hasHealthPath ? yield* asked : null
   if (said !== null && said !== plan.id) {
     return yield* new ClaimFailed({ detail: "it says that it is another project's" })
   }

@@ -75,6 +75,13 @@ describe("warm servers", () => {
       assert.deepStrictEqual(said, { project_id: "red", deploy_key: "dk", generation: 1, idle_timeout_seconds: 0 })
       assert.match(project_uid, /^[0-9a-f]{32}$/)
 
+      // Not at once: the cores are for those who are being claimed.
+      assert.strictEqual(yield* ready, 0)
+      assert.deepStrictEqual(
+        (yield* host.live).map(({ name }) => name),
+        ["red"]
+      )
+      yield* pass(1_000)
       assert.strictEqual(yield* ready, 1)
       assert.deepStrictEqual((yield* host.live).map(({ name }) => name).toSorted(), ["_warm-1", "red"])
       const again = yield* start(plan("red2"))
@@ -93,6 +100,7 @@ describe("warm servers", () => {
       for (let round = 0; round < 2; round++) {
         const scope = yield* Scope.make()
         assert.isTrue((yield* Scope.provide(start(plan("red")), scope)).warm)
+        yield* pass(1_000)
         assert.strictEqual(fake.folders.size, 2)
         yield* Scope.close(scope, Exit.void)
         assert.isFalse((yield* host.live).some(({ name }) => name === "red"))
@@ -151,7 +159,7 @@ describe("a claim that fails", () => {
     "because it is refused": { answer: "refused", withinMs: 200 },
     "because it is never answered": { answer: "silent", withinMs: 10_200 },
     "because the server says that it is another project's": { answer: 0, says: "blue", withinMs: 200 },
-    "because it is not healthy afterwards": { answer: 0, health: "unhealthy", withinMs: 10_300 }
+    "because it is not healthy afterwards": { answer: 0, says: null, health: "unhealthy", withinMs: 10_300 }
   } as const
   for (const [title, { answer, withinMs, ...more }] of Object.entries(cases)) {
     it.effect(`${title} ends that server for good, before another one is launched`, () =>
@@ -173,6 +181,7 @@ describe("a claim that fails", () => {
           (yield* host.stops).map(({ pid }) => pid),
           [server.pid]
         )
+        yield* pass(1_000)
         assert.strictEqual(yield* host.maxLivePerName, 1)
         assert.strictEqual(fake.folders.size, 1)
         assert.strictEqual(yield* ready, 1)
@@ -209,6 +218,7 @@ describe("a claim that fails", () => {
       yield* Fiber.join(interruption)
       assert.isFalse((yield* host.live).some(({ name }) => name === "red"))
       fake.answer = 0
+      yield* pass(1_000)
       const pids = (yield* warmOnes).map(({ pid }) => pid)
       const next = yield* start(plan("blue"))
       assert.include(pids, next.process.pid)
