@@ -26,10 +26,17 @@ export interface Ready {
 }
 
 /**
- * A tenth longer each time: about as late as a tenth of the start, and a server that takes seconds is hardly disturbed
- * (some 24 probes in the first second, 10 in each after it).
+ * A tenth longer each time, at most half a second: a server that writes nothing is found about as late as a tenth of its
+ * start (some 24 probes in the first second, 45 in the first five). With a hundred starting at once, ten a second for each
+ * were a seventh of the whole start in `bench/`.
  */
-const often = Schedule.min([Schedule.exponential("10 millis", 1.1), Schedule.spaced("100 millis")])
+const often = Schedule.min([Schedule.exponential("10 millis", 1.1), Schedule.spaced("500 millis")])
+
+/**
+ * Most servers write a line once they listen, so each thing that is written is a reason to ask at once: a tenth of a cold
+ * start in `bench/`. One that writes all the time is asked so often.
+ */
+const heardMs = 20
 
 /** A health check may open the database; a probe that waits holds up nothing but the next one. */
 const probeMs = 5_000
@@ -52,15 +59,22 @@ export const awaitReady = Effect.fnUntraced(function* (
     Effect.flatMap(server.output, (output) => Effect.fail(new NotReady({ reason, detail, output })))
 
   const exited = Effect.flatMap(server.exited, (exit) => failed("exited", `${exitText(exit)} before it was ready`))
-  const answering = host.probe(server.port, healthPath, Math.min(probeMs, withinMs)).pipe(
-    Effect.tap((probe) =>
-      Effect.sync(() => {
-        last = probe
-      })
-    ),
-    Effect.repeat({ schedule: often, until: ({ _tag }) => _tag === "Healthy" || _tag === "Listening" })
+  const ask = Effect.tap(host.probe(server.port, healthPath, Math.min(probeMs, withinMs)), (probe) =>
+    Effect.sync(() => {
+      last = probe
+    })
   )
-  const probe = yield* Effect.raceFirst(exited, answering).pipe(
+  const until = ({ _tag }: Probe) => _tag === "Healthy" || _tag === "Listening"
+  const answering = Effect.repeat(ask, { schedule: often, until })
+  // From before it is asked on: what it writes meanwhile may be that it listens.
+  let more = yield* server.written
+  const heard = Effect.suspend(() => more).pipe(
+    Effect.andThen(server.written),
+    Effect.tap((next) => Effect.sync(() => (more = next))),
+    Effect.andThen(ask),
+    Effect.repeat({ schedule: Schedule.spaced(heardMs), until })
+  )
+  const probe = yield* Effect.raceFirst(exited, Effect.raceFirst(answering, heard)).pipe(
     Effect.timeoutOrElse({
       duration: withinMs,
       orElse: () => failed("timeout", `it was not ready within ${withinMs} ms: ${stateText(last)}`)

@@ -31,6 +31,8 @@ export interface ServerProcess {
   readonly exited: Effect.Effect<ServerExit>
   /** The last lines of what it wrote to stdout and stderr, oldest first. */
   readonly output: Effect.Effect<ReadonlyArray<string>>
+  /** What this gives completes once the process has written anything more; not at all where it writes no more. */
+  readonly written: Effect.Effect<Effect.Effect<void>>
   /** Bytes that its whole group holds; null where the system does not tell. */
   readonly memory: Effect.Effect<number | null>
   /**

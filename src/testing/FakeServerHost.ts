@@ -29,6 +29,8 @@ export interface FakeScript {
   readonly memoryBytes?: number | null
   /** Default one line. */
   readonly output?: ReadonlyArray<string>
+  /** From the launch until it writes something; undefined: nobody hears of it. */
+  readonly writesAfterMs?: number
   /** The launch itself fails, with this detail. */
   readonly launchError?: string
 }
@@ -171,6 +173,14 @@ const make = Effect.gen(function* () {
     return running
   })
 
+  const written = ({ launchedAt, script: { writesAfterMs } }: Running) =>
+    Effect.map(Clock.currentTimeMillis, (since) => {
+      const at = launchedAt + (writesAfterMs ?? Number.NEGATIVE_INFINITY)
+      return at <= since
+        ? Effect.never
+        : Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.sleep(Math.max(0, at - now)))
+    })
+
   const launch = Effect.fnUntraced(function* (launch: Launch) {
     const nth = (launchesOf.get(launch.name) ?? 0) + 1
     launchesOf.set(launch.name, nth)
@@ -182,6 +192,7 @@ const make = Effect.gen(function* () {
       port: running.port,
       exited: Deferred.await(running.exited),
       output: Effect.sync(() => running.script.output),
+      written: Effect.suspend(() => written(running)),
       memory: Effect.sync(() => (living.has(running.pid) ? running.script.memoryBytes : null)),
       stop: (graceMs) => stop(running, graceMs),
       rename: (name) =>

@@ -28,6 +28,12 @@ export const make = Effect.fnUntraced(function* (
     )
   let log = yield* openLog(firstName)
   let failing = false
+  let next = Deferred.makeUnsafe<void>()
+  const tell = () => {
+    const told = next
+    next = Deferred.makeUnsafe<void>()
+    Deferred.doneUnsafe(told, Effect.void)
+  }
 
   // A log that can't be written must not stop its server, which would block as soon as the pipe is full.
   const write = (chunk: Uint8Array) =>
@@ -52,7 +58,10 @@ export const make = Effect.fnUntraced(function* (
       const keep = tail.writer()
       return Stream.runForEach(stream, (chunk) =>
         Effect.andThen(
-          Effect.sync(() => keep(chunk)),
+          Effect.sync(() => {
+            keep(chunk)
+            tell()
+          }),
           write(chunk)
         )
       )
@@ -67,6 +76,8 @@ export const make = Effect.fnUntraced(function* (
   )
   return {
     lines: Effect.sync(() => tail.read()),
+    /** What this gives completes once anything more was read. */
+    written: Effect.sync(() => Deferred.await(next)),
     /** Everything that was written is read. */
     ended: Deferred.await(ended),
     rename: (name: string) =>

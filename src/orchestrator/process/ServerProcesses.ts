@@ -103,6 +103,7 @@ export const make = Effect.gen(function* () {
         Effect.suspend(() => (hasExited ? read : Effect.void)),
         output.lines
       ),
+      written: output.written,
       memory: Effect.map(memory, (bytes) => (bytes === null ? null : (bytes.get(pid) ?? 0))),
       stop: group.end,
       rename: (name) => output.rename(name)

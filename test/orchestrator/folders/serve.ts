@@ -19,6 +19,7 @@ await Effect.runPromise(
       stdout.write(`pid ${pid}\n`)
     }
     stdout.write("up\n")
-    return yield* Effect.never
+    // A timer: `never` holds no process, and with no servers nothing else does.
+    return yield* Effect.forever(Effect.sleep("1 hour"))
   }).pipe(Effect.scoped, Effect.provide(layerAt(argv[2] ?? "")))
 )

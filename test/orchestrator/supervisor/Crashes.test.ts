@@ -160,6 +160,7 @@ const layerLeaves = Layer.succeed(Starter, {
         port: 1,
         exited: Effect.as(Fiber.join(leader), { code: 1, signal: null }),
         output: Effect.succeed([]),
+        written: Effect.succeed(Effect.never),
         memory: Effect.succeed(null),
         stop: () => Effect.sleep(500),
         rename: () => Effect.void
