@@ -36,6 +36,10 @@ describe("what README says of the speed", () => {
       const fs = yield* FileSystem.FileSystem
       const page = yield* fs.readFileString(here("../../README.md"))
       const runs = yield* Measured.read(results, names)
+      assert.deepStrictEqual(
+        runs.map(({ bench }) => bench),
+        names
+      )
       for (const { command } of runs) assert.notInclude(command, "--quick")
       assert.strictEqual(Measured.into(page, runs), page)
     }).pipe(Effect.provide(NodeServices.layer))
