@@ -25,17 +25,16 @@ const giveBack = ({ buffer, byteLength }: Buffer) => {
   if (buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) buffer.transfer(0)
 }
 
+/** As `write`. After a failure the system may still hold it. */
+const writeLarge = (to: Socket, piece: Buffer) =>
+  to.write(piece, (error) => {
+    if (error === undefined || error === null) giveBack(piece)
+  })
+
 /** Bytes one way, as `pipe`, at the pace of who takes them. */
 const forward = (from: Socket, to: Socket) => {
   from.on("data", (piece: Buffer) => {
-    const goesOn =
-      piece.byteLength < largeBytes
-        ? to.write(piece)
-        : to.write(piece, (error) => {
-            // After a failure the system may still hold it.
-            if (error === undefined || error === null) giveBack(piece)
-          })
-    if (!goesOn) from.pause()
+    if (!(piece.length < largeBytes ? to.write(piece) : writeLarge(to, piece))) from.pause()
   })
   to.on("drain", () => from.resume())
   from.once("end", () => to.end())
