@@ -33,8 +33,8 @@ export interface Ready {
 const often = Schedule.min([Schedule.exponential("10 millis", 1.1), Schedule.spaced("500 millis")])
 
 /**
- * Most servers write a line once they listen, so each thing that is written is a reason to ask at once: a tenth of a cold
- * start in `bench/`. One that writes all the time is asked so often.
+ * Most servers write a line once they listen, so each thing that is written is a reason to ask at once: up to a tenth of
+ * the start earlier. One that writes all the time is asked so often.
  */
 const heardMs = 20
 

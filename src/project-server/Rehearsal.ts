@@ -1,6 +1,6 @@
 /**
  * A server that waits for its project calls itself once, as the control plane will: what a process does for the first time
- * is compiled then, and not while somebody waits (a fifth of a warm claim in `bench/`, `cold-start`).
+ * is compiled then, and not while somebody waits (a seventh of a warm claim in `bench/`, `cold-start`).
  */
 import * as Http from "node:http"
 import * as Effect from "effect/Effect"

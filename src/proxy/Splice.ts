@@ -15,8 +15,8 @@ const halfOpenMs = 30_000
 
 /**
  * A read of this size and more has memory of its own, 64 KiB of it, which only the collector would free: it can't see how
- * much there is until it marks the whole heap, ten times a second under load. Given back by hand that is a third of the
- * throughput of large messages (`bench/`, `proxy`, WebSocket 64 KiB).
+ * much there is until it marks the whole heap, ten times a second under load. Given back by hand, twice as many large
+ * messages pass (`bench/`, `proxy`, WebSocket 64 KiB).
  */
 const largeBytes = 16 * 1024
 
