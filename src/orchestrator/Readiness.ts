@@ -27,8 +27,8 @@ export interface Ready {
 
 /**
  * A tenth longer each time, at most half a second: a server that writes nothing is found about as late as a tenth of its
- * start (some 24 probes in the first second, 45 in the first five). With a hundred starting at once, ten a second for each
- * were a seventh of the whole start in `bench/`.
+ * start (some 24 probes in the first second, 45 in the first five). A hundred that started at once were ready a twentieth
+ * later with ten a second for each, in a trial of `bench/`.
  */
 const often = Schedule.min([Schedule.exponential("10 millis", 1.1), Schedule.spaced("500 millis")])
 
