@@ -4,7 +4,6 @@
  */
 
 export interface Replay {
-  readonly machineId: string
   readonly app: string
   readonly timeoutMs: number
   /** `off`: the instance and the app alone, without a limit or a way back. */
@@ -13,9 +12,13 @@ export interface Replay {
 
 const duration = (ms: number): string => (ms % 1000 === 0 ? `${ms / 1000}s` : `${ms}ms`)
 
-export const replayHeader = (replay: Replay): string =>
-  `instance=${replay.machineId};app=${replay.app}` +
-  (replay.fallback === "off" ? "" : `;timeout=${duration(replay.timeoutMs)};fallback=${replay.fallback}`)
+/** The header for each machine. A router keeps one for every route, so it is put together from as few parts as can be. */
+export const replayHeader = (replay: Replay): ((machineId: string) => string) => {
+  const rest =
+    `;app=${replay.app}` +
+    (replay.fallback === "off" ? "" : `;timeout=${duration(replay.timeoutMs)};fallback=${replay.fallback}`)
+  return (machineId) => `instance=${machineId}${rest}`
+}
 
 /** With this state a project server sends back what is not its own, or what came while it was sealed. */
 export const staleState = "stale"

@@ -73,8 +73,11 @@ const make: Effect.Effect<Router["Service"], never, PlaneConfig | Projects | Cha
     const { router, fly } = config
     const domain = router.domain === null ? null : Target.normalDomain(router.domain)
     const dotDomain = domain === null ? null : `.${domain}`
-    const toReplay = (machineId: string) =>
-      replayHeader({ machineId, app: fly.app, timeoutMs: router.replayTimeoutMs, fallback: router.replayFallback })
+    const toReplay = replayHeader({
+      app: fly.app,
+      timeoutMs: router.replayTimeoutMs,
+      fallback: router.replayFallback
+    })
     const cache = yield* RouteCache.make(toReplay)
     const touches = yield* Touches.make
     const breaker = yield* Breaker.make
