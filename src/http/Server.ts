@@ -12,13 +12,13 @@ import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import { PlaneConfig } from "../config/PlaneConfig.ts"
 import type { Answer } from "./Answer.ts"
+import { InFlight, UnderWay } from "./InFlight.ts"
 import { going, PlaneHttp } from "./PlaneHttp.ts"
 import { Router } from "./router/Router.ts"
 
@@ -68,6 +68,18 @@ export class Server extends Context.Service<Server, { readonly port: number; rea
     )
 }
 
+/** A request whose answer has not been sent. */
+class Unanswered extends UnderWay {
+  readonly response: ServerResponse
+  /** Tells it that the server goes; null where the router does not hold it. */
+  release: (() => void) | null = null
+
+  constructor(response: ServerResponse) {
+    super()
+    this.response = response
+  }
+}
+
 /** Node would frame a body of unknown length in chunks. */
 const framedHeaders = ({ body, headers }: Answer): Answer["headers"] =>
   body === "" ? headers : { ...headers, "content-length": String(Buffer.byteLength(body)) }
@@ -100,24 +112,26 @@ const make = Effect.fnUntraced(function* (options: ServerOptions) {
   const handle = yield* NodeHttpServer.makeHandler(plane.httpEffect, { scope: requests })
   const run = Effect.runForkWith(yield* Effect.context())
   let draining = false
-  const unanswered = new Set<ServerResponse>()
-  const waiting = new Map<Fiber.Fiber<Answer | null>, (answer: Answer) => void>()
+  const unanswered = new InFlight<Unanswered>()
 
   /** Asks the router; what is not its own, or fails in a way that nobody expects, is `otherwise`'s. */
   const ask = (
     request: IncomingMessage,
-    response: ServerResponse,
+    waiting: Unanswered,
     reply: (answer: Answer) => void,
     otherwise: () => void
   ) => {
     const fiber = run(router.route(request))
-    waiting.set(fiber, reply)
     // Whoever asked is gone, or was answered.
     const leave = () => fiber.interruptUnsafe()
-    response.once("close", leave)
+    waiting.response.once("close", leave)
+    waiting.release = () => {
+      reply(going)
+      leave()
+    }
     fiber.addObserver((exit) => {
-      waiting.delete(fiber)
-      response.off("close", leave)
+      waiting.release = null
+      waiting.response.off("close", leave)
       if (Exit.isFailure(exit)) return Cause.hasInterruptsOnly(exit.cause) ? undefined : otherwise()
       if (exit.value === null) otherwise()
       else reply(exit.value)
@@ -132,9 +146,10 @@ const make = Effect.fnUntraced(function* (options: ServerOptions) {
     }
     const answer = router.tryRoute(request)
     if (answer !== undefined) return reply(answer)
-    unanswered.add(response)
-    response.once("close", () => unanswered.delete(response))
-    ask(request, response, reply, () => handle(request, response))
+    const waiting = new Unanswered(response)
+    unanswered.add(waiting)
+    response.once("close", () => unanswered.delete(waiting))
+    ask(request, waiting, reply, () => handle(request, response))
   }
 
   const server = createServer({
@@ -148,14 +163,11 @@ const make = Effect.fnUntraced(function* (options: ServerOptions) {
 
   const drain = Effect.gen(function* () {
     draining = true
-    for (const response of unanswered) response.shouldKeepAlive = false
+    for (const { response } of unanswered.all()) response.shouldKeepAlive = false
     const down = yield* Effect.cached(closed(server))
     const inTime = yield* Effect.timeoutOption(down, options.drainMs)
     if (inTime._tag === "None") {
-      for (const [fiber, reply] of waiting) {
-        reply(going)
-        fiber.interruptUnsafe()
-      }
+      for (const { release } of unanswered.all()) release?.()
       yield* plane.releaseWaiting
       yield* Effect.timeoutOption(down, lastWordsMs)
       yield* Effect.logWarning("requests were still open at the end of the drain")
