@@ -13,10 +13,7 @@ interface Pace {
   readonly warmupMs: number
   readonly measureMs: number
   readonly idleConnections: number
-  /**
-   * How long after they came memory is looked at. V8 collects what connecting left behind once a process has been at
-   * rest for some ten seconds: before, most of what is seen is that. Goals are for the last look.
-   */
+  /** How long after they came memory is looked at, the last time for the goals: does what connecting left behind go? */
   readonly idleSeconds: ReadonlyArray<number>
 }
 
