@@ -144,7 +144,9 @@ export const make = (
       Effect.andThen(Queue.peek(queue)),
       Effect.andThen(Effect.yieldNow),
       Effect.andThen(Queue.takeBetween(queue, 1, readsTogether)),
-      Effect.flatMap((reads) => Effect.forkChild(Effect.ensuring(readTogether(reads), running.release(1)), { startImmediately: true })),
+      Effect.flatMap((reads) =>
+        Effect.forkChild(Effect.ensuring(readTogether(reads), running.release(1)), { startImmediately: true })
+      ),
       Effect.flatMap((statement) => Effect.timeoutOption(Fiber.await(statement), slowStatementMs)),
       Effect.forever,
       Effect.forkScoped
