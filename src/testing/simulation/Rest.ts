@@ -10,7 +10,9 @@ import type { Watch } from "./Watch.ts"
 import type { Witness } from "./Witness.ts"
 import type { World } from "./World.ts"
 
-const hour = 60 * 60_000
+const minute = 60_000
+const hour = 60 * minute
+const bucketLooks = 3
 
 export interface RestInput {
   readonly world: World
@@ -29,10 +31,29 @@ const same = (a: ReadonlyArray<string | null>, b: ReadonlyArray<string | null>):
   return here === "" && there === "" ? null : `there: ${here || "nothing"}; noted alone: ${there || "nothing"}`
 }
 
-/** I6, I7 and I9, of this moment. What began after `since`, in milliseconds since the epoch, may still be under way. */
-const atRest = ({ watch, world }: RestInput, since: number) =>
+/** A moment lies between the deletion of an object whose time has come and that of its row. */
+const bucketAtRest = ({ world }: RestInput, since: number) =>
   Effect.gen(function* () {
-    const { config, database, fly, journal, r2 } = world
+    const { database, journal, r2 } = world
+    const difference = Effect.map(r2.objects, (objects) => {
+      const archives = [...database.tables.archives.values()]
+      const moving = new Set(archives.filter((it) => it.createdAt > since).map((it) => it.r2Key))
+      const settled = (keys: ReadonlyArray<string>) => keys.filter((key) => !moving.has(key))
+      return same(settled([...objects.keys()]), settled(archives.map((it) => it.r2Key)))
+    })
+    for (let look = 0; look < bucketLooks; look++) {
+      const found = yield* difference
+      if (found === null) return
+      if (look === bucketLooks - 1) return journal.violate("I7", `the bucket is not the archive ledger: ${found}`)
+      yield* Effect.sleep(minute)
+    }
+  })
+
+/** I6, I7 and I9, of this moment. What began after `since`, in milliseconds since the epoch, may still be under way. */
+const atRest = (input: RestInput, since: number) =>
+  Effect.gen(function* () {
+    const { watch, world } = input
+    const { config, database, fly, journal } = world
     const { tables } = database
     for (const project of tables.projects.values()) {
       if (project.operation === "none" || watch.beganAt(project.projectId) > since) continue
@@ -66,13 +87,10 @@ const atRest = ({ watch, world }: RestInput, since: number) =>
       rows.map((row) => row.volumeId)
     )
     if (strayVolumes !== null) journal.violate("I7", `Fly's volumes are not the ledger's: ${strayVolumes}`)
-    const moving = new Set([...tables.archives.values()].filter((it) => it.createdAt > since).map((it) => it.r2Key))
-    const settled = (keys: Iterable<string>) => [...keys].filter((key) => !moving.has(key))
-    const objects = same(settled((yield* r2.objects).keys()), settled(tables.archives.keys()))
-    if (objects !== null) journal.violate("I7", `the bucket is not the archive ledger: ${objects}`)
     const ready = rows.filter((row) => row.status === "ready").length
     const wanted = config.pool.size * config.fly.regions.length
     if (ready !== wanted) journal.violate("I9", `the pool has ${ready} machines of ${wanted}`)
+    yield* bucketAtRest(input, since)
   })
 
 export const check = (input: RestInput) =>
