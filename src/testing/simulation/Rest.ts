@@ -12,7 +12,6 @@ import type { World } from "./World.ts"
 
 const minute = 60_000
 const hour = 60 * minute
-const bucketLooks = 3
 
 export interface RestInput {
   readonly world: World
@@ -31,21 +30,23 @@ const same = (a: ReadonlyArray<string | null>, b: ReadonlyArray<string | null>):
   return here === "" && there === "" ? null : `there: ${here || "nothing"}; noted alone: ${there || "nothing"}`
 }
 
-/** A moment lies between the deletion of an object whose time has come and that of its row. */
+/** An object whose time has come goes a moment before its row: the row has a minute. */
 const bucketAtRest = ({ world }: RestInput, since: number) =>
   Effect.gen(function* () {
     const { database, journal, r2 } = world
-    const difference = Effect.map(r2.objects, (objects) => {
-      const archives = [...database.tables.archives.values()]
-      const moving = new Set(archives.filter((it) => it.createdAt > since).map((it) => it.r2Key))
-      const settled = (keys: ReadonlyArray<string>) => keys.filter((key) => !moving.has(key))
-      return same(settled([...objects.keys()]), settled(archives.map((it) => it.r2Key)))
-    })
-    for (let look = 0; look < bucketLooks; look++) {
-      const found = yield* difference
-      if (found === null) return
-      if (look === bucketLooks - 1) return journal.violate("I7", `the bucket is not the archive ledger: ${found}`)
-      yield* Effect.sleep(minute)
+    const rows = [...database.tables.archives.values()]
+    const moving = new Set(rows.filter((it) => it.createdAt > since).map((it) => it.r2Key))
+    const objects = (yield* r2.objects).keys()
+    const stored = new Set([...objects].filter((key) => !moving.has(key)))
+    const missing = rows.filter((it) => !moving.has(it.r2Key) && !stored.has(it.r2Key))
+    const emptied = missing.filter((it) => it.status === "discarded").map((it) => it.r2Key)
+    const recorded = rows.map((it) => it.r2Key).filter((key) => !moving.has(key) && !emptied.includes(key))
+    const strays = same([...stored], recorded)
+    if (strays !== null) journal.violate("I7", `the bucket is not the archive ledger: ${strays}`)
+    if (emptied.length === 0) return
+    yield* Effect.sleep(minute)
+    for (const key of emptied.filter((it) => database.tables.archives.has(it))) {
+      journal.violate("I7", `the archive ledger still has ${key}, whose object is gone`)
     }
   })
 
