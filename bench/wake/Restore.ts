@@ -35,6 +35,8 @@ const memoryBound = 64
 
 /** The heap that Node allows itself on a machine of 256 MB. */
 const small = ["--max-old-space-size=128", "--max-semi-space-size=1"]
+/** As a machine of the pool has waited before it is asked: what a server still does once it listens is over. */
+const settled = "300 millis"
 /** As often as the plane does. */
 const pollMs = 200
 
@@ -148,6 +150,7 @@ const restoring = (name: string, command: (folder: string) => ReadonlyArray<stri
       ),
       Effect.retry(Schedule.spaced("5 millis").pipe(Schedule.upTo({ duration: "30 seconds" })))
     )
+    yield* Effect.sleep(settled)
     yield* forgetPeak(server.pid)
     const before = yield* memoryOf(server.pid, "VmRSS")
     const begun = performance.now()
