@@ -121,13 +121,15 @@ const run = ({ quick }: { readonly quick: boolean }) =>
     const full = (server: typeof plane) =>
       Effect.scoped(
         Effect.gen(function* () {
-          const { pid, port } = yield* server
+          const { pid, port, said } = yield* server
           // One after the other from the table's first: each is asked for once, more than are kept.
           const asked = Array.from({ length: cachedRoutes * 1.15 }, (_, at) => requestFor(at + 1, false))
           const load = { mode: "http", port, connections: 64, warmupMs: 0, requests: asked } as const
           let done = 0
           for (let turn = 0; turn < 20 && done < asked.length; turn++) {
-            const { total } = yield* generator.run({ ...load, requests: asked.slice(done), measureMs: 3_000 })
+            const { total } = yield* generator
+              .run({ ...load, requests: asked.slice(done), measureMs: 3_000 })
+              .pipe(Effect.mapError(({ detail }) => new BenchFailed({ detail: `${detail}\n${said()}` })))
             done += total
           }
           if (done < asked.length) return yield* new BenchFailed({ detail: `only ${done} routes were asked for` })

@@ -181,7 +181,7 @@ const inPlane = <A, E, R>(database: PlaneDatabase, poolSize: number, effect: Eff
 const burst = (database: PlaneDatabase, quick: boolean) =>
   Effect.gen(function* () {
     const size = quick ? 4 : 10
-    const creates = quick ? 16 : 100
+    const creates = quick ? 12 : 100
     const alone = yield* inPlane(database, 0, seconds(createActive))
     const took = yield* inPlane(
       database,
