@@ -10,27 +10,28 @@ import { type Bench, BenchFailed, failed, type Needs } from "./harness/Bench.ts"
 import { run, spawn } from "./harness/Pinned.ts"
 import { alternate, figure } from "./harness/Rounds.ts"
 
-/** How many at once, and how often. */
+/** How many at once, how often, and how many either side has started before, one by one: an orchestrator runs for months. */
 interface Crowd {
   readonly count: number
   readonly rounds: number
+  readonly before: number
 }
 
 const full: ReadonlyArray<Crowd> = [
-  { count: 1, rounds: 9 },
-  { count: 25, rounds: 5 },
-  { count: 100, rounds: 3 }
+  { count: 1, rounds: 9, before: 20 },
+  { count: 25, rounds: 5, before: 20 },
+  { count: 100, rounds: 3, before: 20 }
 ]
 const quick: ReadonlyArray<Crowd> = [
-  { count: 1, rounds: 3 },
-  { count: 25, rounds: 1 }
+  { count: 1, rounds: 3, before: 3 },
+  { count: 25, rounds: 1, before: 3 }
 ]
 
 const script = (name: string) => fileURLToPath(new URL(`cold-start/${name}.ts`, import.meta.url))
-/** Either side has started so many before, one by one: an orchestrator runs for months. */
-const before = 3
 const noFolder = failed("no temporary folder")
 const warmLimit = "3 minutes"
+/** A server that was started to be kept has waited, and rehearsed, when somebody comes for it. */
+const rest = "300 millis"
 
 /** A script of this bench that tells milliseconds. */
 const milliseconds = (name: string, args: ReadonlyArray<string>) =>
@@ -42,7 +43,7 @@ const temporary = Effect.flatMap(FileSystem.FileSystem, (fs) =>
   Effect.mapError(fs.makeTempDirectoryScoped({ prefix: "valet-bench-" }), noFolder)
 )
 
-const bare = ({ projectServer }: Bundle, count: number) =>
+const bare = ({ projectServer }: Bundle, { before, count }: Crowd) =>
   Effect.scoped(
     Effect.flatMap(temporary, (folder) => milliseconds("Bare", [projectServer, folder, String(count), String(before)]))
   )
@@ -67,10 +68,11 @@ const warmed = (url: string, count: number) =>
     Effect.retry(Schedule.spaced("200 millis").pipe(Schedule.upTo({ duration: warmLimit })))
   )
 
-const orchestrator = (bundle: Bundle, count: number, warm: boolean) =>
+const orchestrator = (bundle: Bundle, { before, count }: Crowd, warm: boolean) =>
   Effect.gen(function* () {
     const dataDir = yield* temporary
-    const limits = ["--max-servers", "1000", "--warm-servers", String(warm ? count : 0), "--stop-grace", "1"]
+    const kept = warm ? Math.max(count, before) : 0
+    const limits = ["--max-servers", "1000", "--warm-servers", String(kept), "--stop-grace", "1"]
     const valet = yield* spawn({
       name: "valet orchestrator",
       core: "any",
@@ -88,12 +90,10 @@ const orchestrator = (bundle: Bundle, count: number, warm: boolean) =>
     })
     const { url } = yield* Effect.mapError(Schema.decodeEffect(Ready)(yield* valet.line), failed("valet orchestrator"))
     const { port } = new URL(url)
-    const settled = warm ? warmed(url, count) : Effect.void
+    const settled = warm ? Effect.andThen(warmed(url, kept), Effect.sleep(rest)) : Effect.void
     yield* settled
-    for (let at = 0; at < before; at++) {
-      yield* milliseconds("Ask", [port, "1", `before${at}-`])
-      yield* settled
-    }
+    for (let at = 0; at < before; at++) yield* milliseconds("Ask", [port, "1", `before${at}-`])
+    yield* settled
     return yield* milliseconds("Ask", [port, String(count), "p"])
   }).pipe(Effect.scoped)
 
@@ -103,13 +103,14 @@ export const coldStart: Bench = {
   run: (options) =>
     Effect.gen(function* () {
       const bundle = yield* Effect.mapError(ensureBundle, failed("bundle"))
-      const figures = yield* Effect.forEach(options.quick ? quick : full, ({ count, rounds }) =>
+      const figures = yield* Effect.forEach(options.quick ? quick : full, (each) =>
         Effect.gen(function* () {
+          const { count, rounds } = each
           const crowd = count === 1 ? "one" : `${count} at once, the last`
           const found = yield* alternate<"ms", BenchFailed, Needs>(`cold start, ${crowd}`, rounds, [
-            { name: "bare spawn", round: bare(bundle, count) },
-            { name: "spawned", round: orchestrator(bundle, count, false) },
-            { name: "warm", round: orchestrator(bundle, count, true) }
+            { name: "bare spawn", round: bare(bundle, each) },
+            { name: "spawned", round: orchestrator(bundle, each, false) },
+            { name: "warm", round: orchestrator(bundle, each, true) }
           ])
           const base = { name: "bare spawn", series: found.of("bare spawn", "ms") }
           const of = (name: string, atMost: number) =>

@@ -8,6 +8,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as ChildProcess from "effect/process/ChildProcess"
 import { ChildProcessSpawner } from "effect/process/ChildProcessSpawner"
+import { endOf } from "../../src/process/GatedProcess.ts"
 import { inherited } from "../../src/process/Inherited.ts"
 import { BenchFailed, failed } from "./Bench.ts"
 import { type Core, pinned } from "./Machine.ts"
@@ -29,7 +30,7 @@ export interface Pinned {
   readonly cpuSeconds: Effect.Effect<number, BenchFailed>
   /** Of its own, and its part of what it shares. */
   readonly memoryBytes: Effect.Effect<number, BenchFailed>
-  /** Its last output, for errors. */
+  /** Its last output, and how it ended if it did: for errors. */
   readonly said: () => string
 }
 
@@ -76,8 +77,12 @@ export const spawn = (command: Command): Effect.Effect<Pinned, BenchFailed, Scop
     const hear = (text: string) => {
       said = (said + text).slice(-saidBytes)
     }
-    const ended = Effect.suspend(() =>
-      Deferred.fail(line, new BenchFailed({ detail: `${command.name} ended:\n${said.trim()}` }))
+    const ended = handle.exitCode.pipe(
+      Effect.match({ onFailure: (error) => `by ${endOf(error).signal}`, onSuccess: (code) => `with code ${code}` }),
+      Effect.flatMap((how) => {
+        hear(`\n${command.name} ended ${how}`)
+        return Deferred.fail(line, new BenchFailed({ detail: said.trim() }))
+      })
     )
     const stdout = handle.stdout.pipe(
       Stream.decodeText(),

@@ -143,12 +143,16 @@ static void finish(struct connection *it) {
 }
 
 static void broken(struct connection *it) {
+  int error = 0;
+  socklen_t size = sizeof error;
   if (it->phase == CLOSED) return;
+  getsockopt(it->fd, SOL_SOCKET, SO_ERROR, &error, &size);
   if (it->busy) failed++;
   else lost++;
   end(it);
   if (mode == HOLD || failed > done + 10000) {
-    fprintf(stderr, "generate: connections break\n");
+    fprintf(stderr, "generate: connections break: %lu of %lu, the last one by %s\n", failed, failed + done,
+            error == 0 ? "its other end" : strerror(error));
     exit(1);
   }
   if (it->busy) free_up(it);

@@ -1,4 +1,4 @@
-/** A server without a project calls itself once, which must change nothing. */
+/** A server without a project plays through what will be asked of it, beside itself: of it nothing may be seen. */
 import * as Fs from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
@@ -7,43 +7,74 @@ import * as Logger from "effect/Logger"
 import * as Redacted from "effect/Redacted"
 import * as References from "effect/References"
 import * as ProjectServer from "../../src/apps/ProjectServer.ts"
+import type { ProjectServerConfigValue } from "../../src/project-server/ProjectServerConfig.ts"
 import { rehearse } from "../../src/project-server/Rehearsal.ts"
-import { configOf, configureBody, secret, start, temporaryFolder } from "./harness.ts"
+import { configOf, configureBody, secret, send, start, temporaryFolder } from "./harness.ts"
+
+/** Free a moment ago. */
+const freePort = Effect.scoped(
+  Effect.map(
+    Effect.flatMap(temporaryFolder, (folder) => start(configOf(folder))),
+    ({ port }) => port
+  )
+)
+
+/** Runs a server until what it says of its rehearsal is known. */
+const saidBy = (config: ProjectServerConfigValue) =>
+  Effect.gen(function* () {
+    const said = yield* Deferred.make<unknown>()
+    const logger = Logger.make<unknown, void>(({ message }) => {
+      const text = JSON.stringify(message)
+      if (text.includes("rehears")) Deferred.doneUnsafe(said, Effect.succeed(message))
+    })
+    yield* ProjectServer.run(config).pipe(
+      Effect.provide(Logger.layer([logger])),
+      Effect.provideService(References.MinimumLogLevel, "Debug"),
+      Effect.forkScoped
+    )
+    return yield* Deferred.await(said)
+  })
 
 describe("a rehearsal", () => {
-  it.live("is refused once the whole request was read, and leaves nothing", () =>
+  it.live("makes a project of the server that it is held with", () =>
     Effect.gen(function* () {
-      const folder = yield* temporaryFolder
-      const server = yield* start(configOf(folder))
-      const before = yield* server.send("GET", "/health")
-      assert.strictEqual(yield* rehearse(server.port, Redacted.make(secret)), 400)
-      assert.deepStrictEqual((yield* server.send("GET", "/health")).json, before.json)
-      assert.deepStrictEqual(Fs.readdirSync(folder), [])
-      assert.strictEqual((yield* server.call("configure", configureBody(1))).status, 200)
+      const server = yield* start(configOf(yield* temporaryFolder))
+      yield* rehearse(server.port, Redacted.make(secret))
+      assert.include(JSON.stringify((yield* server.send("GET", "/health")).json), '"project_id":"rehearsal"')
     })
   )
 
-  it.live("fails where nobody listens", () =>
+  it.live("fails where it is not answered as it should be, and where nobody listens", () =>
     Effect.gen(function* () {
       const server = yield* start(configOf(yield* temporaryFolder))
+      const refused = yield* Effect.flip(rehearse(server.port, Redacted.make("another")))
+      assert.strictEqual(refused.message, "/internal/configure was answered with 401")
       yield* server.stop
       const error = yield* Effect.flip(rehearse(server.port, Redacted.make(secret)))
       assert.include(error.message, "ECONNREFUSED")
     })
   )
 
-  it.live("is what a server does that waits for its project", () =>
+  it.live("is held beside a server that waits for its project, and leaves nothing", () =>
     Effect.gen(function* () {
-      const said = yield* Deferred.make<unknown>()
-      const logger = Logger.make<unknown, void>(({ message }) => {
-        if (JSON.stringify(message).includes("rehears")) Deferred.doneUnsafe(said, Effect.succeed(message))
-      })
-      yield* ProjectServer.run(configOf(yield* temporaryFolder)).pipe(
-        Effect.provide(Logger.layer([logger])),
-        Effect.provideService(References.MinimumLogLevel, "Debug"),
-        Effect.forkScoped
-      )
-      assert.deepStrictEqual(yield* Deferred.await(said), ["rehearsed", { status: 400 }])
+      const folder = yield* temporaryFolder
+      const port = yield* freePort
+      assert.deepStrictEqual(yield* saidBy(configOf(folder, { port })), ["rehearsed"])
+      assert.deepStrictEqual(Fs.readdirSync(folder), [])
+      assert.include(JSON.stringify((yield* send(port, "GET", "/health")).json), '"project_id":null,"generation":0')
+      const headers = { authorization: `Bearer ${secret}` }
+      const body = JSON.stringify(configureBody(1))
+      assert.strictEqual((yield* send(port, "POST", "/internal/configure", { headers, body })).status, 200)
+    })
+  )
+
+  it.live("is not held by a server that has its project", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const server = yield* start(configOf(folder))
+      yield* server.call("configure", configureBody(1))
+      yield* server.stop
+      assert.deepStrictEqual(yield* saidBy(configOf(folder)), ["no rehearsal is needed"])
     })
   )
 })
