@@ -180,8 +180,8 @@ const inPlane = <A, E, R>(database: PlaneDatabase, poolSize: number, effect: Eff
 
 const burst = (database: PlaneDatabase, quick: boolean) =>
   Effect.gen(function* () {
-    const size = quick ? 4 : 10
-    const creates = quick ? 12 : 100
+    const size = quick ? 3 : 10
+    const creates = quick ? 9 : 100
     const alone = yield* inPlane(database, 0, seconds(createActive))
     const took = yield* inPlane(
       database,
