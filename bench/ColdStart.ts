@@ -7,7 +7,7 @@ import * as Schema from "effect/Schema"
 import { OrchestratorStatus } from "../src/contract/OrchestratorStatus.ts"
 import { type Bundle, ensureBundle } from "../src/local/Bundle.ts"
 import { type Bench, BenchFailed, failed, type Needs } from "./harness/Bench.ts"
-import { run, spawn } from "./harness/Pinned.ts"
+import { rested, run, spawn } from "./harness/Pinned.ts"
 import { alternate, figure } from "./harness/Rounds.ts"
 
 /** How many at once, how often, and how many either side has started before, one by one: an orchestrator runs for months. */
@@ -30,8 +30,6 @@ const quick: ReadonlyArray<Crowd> = [
 const script = (name: string) => fileURLToPath(new URL(`cold-start/${name}.ts`, import.meta.url))
 const noFolder = failed("no temporary folder")
 const warmLimit = "3 minutes"
-/** A server that was started to be kept has waited, and rehearsed, when somebody comes for it. */
-const rest = "300 millis"
 
 /** A script of this bench that tells milliseconds. */
 const milliseconds = (name: string, args: ReadonlyArray<string>) =>
@@ -90,7 +88,7 @@ const orchestrator = (bundle: Bundle, { before, count }: Crowd, warm: boolean) =
     })
     const { url } = yield* Effect.mapError(Schema.decodeEffect(Ready)(yield* valet.line), failed("valet orchestrator"))
     const { port } = new URL(url)
-    const settled = warm ? Effect.andThen(warmed(url, kept), Effect.sleep(rest)) : Effect.void
+    const settled = warm ? Effect.andThen(warmed(url, kept), Effect.sleep(rested)) : Effect.void
     yield* settled
     for (let at = 0; at < before; at++) yield* milliseconds("Ask", [port, "1", `before${at}-`])
     yield* settled

@@ -8,7 +8,7 @@ import * as Schema from "effect/Schema"
 import { ensureBundle } from "../../src/local/Bundle.ts"
 import { freePort } from "../../src/process/Ports.ts"
 import { failed } from "../harness/Bench.ts"
-import { answers, run, spawn } from "../harness/Pinned.ts"
+import { answers, rested, run, spawn } from "../harness/Pinned.ts"
 import { start } from "../plane/Processes.ts"
 import { secret, Stored } from "./Move.ts"
 
@@ -59,7 +59,7 @@ export const programs = Effect.gen(function* () {
   return { valet: projectServer, bare: yield* bareBundle }
 })
 
-/** On an empty volume, and ready. */
+/** On an empty volume, and as ready as one that waits in the pool. */
 export const launch = (name: string, program: string) =>
   Effect.gen(function* () {
     const folder = yield* temporary
@@ -67,5 +67,6 @@ export const launch = (name: string, program: string) =>
     const env = { PORT: String(port), DATA_DIR: folder, VALET_INTERNAL_SECRET: secret }
     const { pid, said } = yield* spawn({ name, core: "server", command: [process.execPath, program], env })
     yield* answers(port, "127.0.0.1", said)
+    yield* Effect.sleep(rested)
     return { port, pid }
   })

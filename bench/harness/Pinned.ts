@@ -34,6 +34,9 @@ export interface Pinned {
   readonly said: () => string
 }
 
+/** A server that was started to be kept has waited, and rehearsed, when somebody comes for it. */
+export const rested = "300 millis"
+
 const saidBytes = 4_000
 const lineLimit = "60 seconds"
 const runLimit = "5 minutes"

@@ -16,7 +16,7 @@ import type { ConfigureRequest } from "../../src/contract/MachineProtocol.ts"
 import { ensureBundle } from "../../src/local/Bundle.ts"
 import * as DocumentDatabase from "../../src/project-server/DocumentDatabase.ts"
 import { BenchFailed, failed, type Figure, type Needs } from "../harness/Bench.ts"
-import { spawn } from "../harness/Pinned.ts"
+import { rested, spawn } from "../harness/Pinned.ts"
 import { alternate, type Candidate, figure, type Series } from "../harness/Rounds.ts"
 
 const kib = 1024
@@ -35,8 +35,6 @@ const memoryBound = 64
 
 /** The heap that Node allows itself on a machine of 256 MB. */
 const small = ["--max-old-space-size=128", "--max-semi-space-size=1"]
-/** As a machine of the pool has waited before it is asked: what a server still does once it listens is over. */
-const settled = "300 millis"
 /** As often as the plane does. */
 const pollMs = 200
 
@@ -150,7 +148,7 @@ const restoring = (name: string, command: (folder: string) => ReadonlyArray<stri
       ),
       Effect.retry(Schedule.spaced("5 millis").pipe(Schedule.upTo({ duration: "30 seconds" })))
     )
-    yield* Effect.sleep(settled)
+    yield* Effect.sleep(rested)
     yield* forgetPeak(server.pid)
     const before = yield* memoryOf(server.pid, "VmRSS")
     const begun = performance.now()
