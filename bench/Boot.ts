@@ -1,6 +1,5 @@
 /** `boot`: how soon an instance of the control plane is ready, and how much memory it keeps. */
 import { readFileSync } from "node:fs"
-import { createServer } from "node:net"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { performance } from "node:perf_hooks"
@@ -9,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Schedule from "effect/Schedule"
 import { ensureBundle } from "../src/local/Bundle.ts"
+import { freePort } from "../src/process/Ports.ts"
 import { type Bench, BenchFailed, failed } from "./harness/Bench.ts"
 import * as Load from "./harness/Load.ts"
 import { spawn } from "./harness/Pinned.ts"
@@ -29,16 +29,6 @@ const residentMb = (pid: number) =>
     try: () => (Number(/^VmRSS:\s*(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) * 1024) / mb,
     catch: failed("its memory")
   })
-
-const freePort = Effect.callback<number, BenchFailed>((resume) => {
-  const server = createServer()
-  server.once("error", (cause) => resume(Effect.fail(failed("no free port")(cause))))
-  server.listen(0, "127.0.0.1", () => {
-    const address = server.address()
-    const port = typeof address === "object" && address !== null ? address.port : 0
-    server.close(() => resume(Effect.succeed(port)))
-  })
-})
 
 /** In one file, as the plane's own bundle is. */
 const bareBundle = Effect.gen(function* () {
@@ -76,7 +66,7 @@ const planeEnv = (url: string) => ({
 
 const launch = (name: string, command: ReadonlyArray<string>, env: Readonly<Record<string, string>>) =>
   Effect.gen(function* () {
-    const port = yield* freePort
+    const port = yield* Effect.mapError(freePort, failed("no free port"))
     const begun = performance.now()
     const started = yield* spawn({
       name,

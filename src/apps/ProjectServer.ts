@@ -33,7 +33,7 @@ export const layer = (config: ProjectServerConfigValue) =>
     Layer.provide(Layer.succeed(ProjectServerConfig, config))
   )
 
-/** A server that is started for a project is told it sooner; only one that is kept for later has time to rehearse. */
+/** One that is told its project sooner was started for somebody who waits, and does not rehearse. */
 const rehearsalDelay = "100 millis"
 
 /**

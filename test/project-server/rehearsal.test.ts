@@ -7,17 +7,10 @@ import * as Logger from "effect/Logger"
 import * as Redacted from "effect/Redacted"
 import * as References from "effect/References"
 import * as ProjectServer from "../../src/apps/ProjectServer.ts"
+import { freePort } from "../../src/process/Ports.ts"
 import type { ProjectServerConfigValue } from "../../src/project-server/ProjectServerConfig.ts"
 import { rehearse } from "../../src/project-server/Rehearsal.ts"
 import { configOf, configureBody, secret, send, start, temporaryFolder } from "./harness.ts"
-
-/** Free a moment ago. */
-const freePort = Effect.scoped(
-  Effect.map(
-    Effect.flatMap(temporaryFolder, (folder) => start(configOf(folder))),
-    ({ port }) => port
-  )
-)
 
 /** Runs a server until what it says of its rehearsal is known. */
 const saidBy = (config: ProjectServerConfigValue) =>
