@@ -30,6 +30,11 @@ export interface Load {
   readonly messageBytes?: number
   /** Open loop: so many a second, each due at its time; closed loop where absent. */
   readonly perSecond?: number
+  /**
+   * Closed loop: looks for answers all the time. One that sleeps has to be woken by the server's write, on a virtual machine
+   * the dearest part of it, and the oftener the slower the server is. Only where nothing else needs the core.
+   */
+  readonly spin?: boolean
 }
 
 export interface Loaded {
@@ -110,12 +115,26 @@ export const make: Effect.Effect<Generator, BenchFailed, Scope.Scope | FileSyste
         spawn({ name: "answer", core, command: [answer], env: { PORT: String(port) } }).pipe(
           Effect.provideService(ChildProcessSpawner, spawner)
         ),
-      run: ({ connections, measureMs, messageBytes = 0, mode, perSecond = 0, port, requests, warmupMs }) =>
+      run: ({
+        connections,
+        measureMs,
+        messageBytes = 0,
+        mode,
+        perSecond = 0,
+        port,
+        requests,
+        spin = false,
+        warmupMs
+      }) =>
         run(
           {
             name: "load generator",
             core: "load",
-            command: [generate, mode, ...[port, connections, warmupMs, measureMs, perSecond, messageBytes].map(String)]
+            command: [
+              generate,
+              mode,
+              ...[port, connections, warmupMs, measureMs, perSecond, messageBytes, spin ? 1 : 0].map(String)
+            ]
           },
           framed(requests)
         ).pipe(
@@ -138,7 +157,7 @@ export const make: Effect.Effect<Generator, BenchFailed, Scope.Scope | FileSyste
         Effect.gen(function* () {
           const file = join(folder, `hold-${port}`)
           yield* fs.writeFile(file, framed([request])).pipe(Effect.mapError(failed("no temporary file")))
-          const shell = ["/bin/sh", "-c", 'exec "$0" hold "$1" "$2" 0 0 0 0 <"$3"', generate]
+          const shell = ["/bin/sh", "-c", 'exec "$0" hold "$1" "$2" 0 0 0 0 0 <"$3"', generate]
           const held = yield* spawn({
             name: "load generator",
             core: "load",

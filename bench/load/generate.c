@@ -1,6 +1,6 @@
 /* Load on 127.0.0.1:port, from one thread, that costs less than what it measures. Linux.
 
-   generate MODE PORT CONNECTIONS WARMUP_MS MEASURE_MS RATE MESSAGE_BYTES < requests
+   generate MODE PORT CONNECTIONS WARMUP_MS MEASURE_MS RATE MESSAGE_BYTES SPIN < requests
 
    requests    each with its length before it (4 bytes, little-endian); they are sent in turn, without a body
    MODE        http      each exchange is a request and its answer on a kept connection
@@ -11,6 +11,8 @@
    RATE        0: closed loop, an exchange begins when the one before it on its connection ended. Else open loop: one
                begins each 1/RATE seconds, and its latency counts from when it should have begun, so that a stall counts
                for everybody who would have come meanwhile.
+   SPIN        1: in a closed loop it looks for answers again and again, where 0 has it sleep until one comes: whoever
+               answers has to wake it then. The looks that find nothing are no CPU time of its own.
 
    One line of JSON: what ended within the measured time, CPU time of this process in it, and latencies as a histogram of
    [nanoseconds, count] whose steps are 1/64 of their value. */
@@ -276,13 +278,14 @@ static void read_requests(void) {
 
 int main(int argc, char **argv) {
   const char *modes[] = {"http", "connect", "message", "hold"};
-  if (argc != 8) return 2;
+  if (argc != 9) return 2;
   while (mode < HOLD && strcmp(argv[1], modes[mode]) != 0) mode++;
   port = atoi(argv[2]);
   connections = atoi(argv[3]);
   int64_t warmup = atoll(argv[4]) * 1000000, measure = atoll(argv[5]) * 1000000;
   rate = atof(argv[6]);
   message_bytes = (size_t)atoll(argv[7]);
+  int spins = atoi(argv[8]) && rate == 0 && mode != HOLD;
   read_requests();
   if (request_count == 0 || connections < 1) return 2;
   /* By default the system may be 50 microseconds late. */
@@ -305,7 +308,7 @@ int main(int argc, char **argv) {
   measure_from = began + warmup;
   measure_to = measure_from + measure;
   next_due = began;
-  int64_t cpu_from = 0, cpu_to = 0, wall_from = 0, wall_to = 0, outstanding_until = measure_to + 2000000000;
+  int64_t cpu_from = 0, cpu_to = 0, wall_from = 0, wall_to = 0, looked = 0, outstanding_until = measure_to + 2000000000;
   for (int at = 0; at < connections; at++) {
     struct connection *it = &all[at];
     it->fd = -1;
@@ -316,14 +319,14 @@ int main(int argc, char **argv) {
   int opened = 0, told = 0;
   for (;;) {
     int64_t at = now();
-    if (wall_from == 0 && at >= measure_from) wall_from = at, cpu_from = cpu();
-    if (wall_to == 0 && at >= measure_to) wall_to = at, cpu_to = cpu();
+    if (wall_from == 0 && at >= measure_from) wall_from = at, cpu_from = cpu() - looked;
+    if (wall_to == 0 && at >= measure_to) wall_to = at, cpu_to = cpu() - looked;
     if (mode == HOLD) {
       /* A few at a time: a burst would overflow the queue of the listener. */
       while (opened < connections && opened - held < 64) begin(&all[opened++], at);
       if (held == connections && !told++) printf("held\n"), fflush(stdout);
     } else if (rate == 0 && wall_to != 0) break;
-    int64_t wait = 100000000;
+    int64_t wait = spins ? 0 : 100000000;
     if (rate > 0) {
       while (next_due < measure_to && next_due <= at && idle_count > 0) {
         begin(idle[--idle_count], next_due);
@@ -336,6 +339,7 @@ int main(int argc, char **argv) {
     if (mode != HOLD && wall_to == 0 && measure_to - at < wait) wait = measure_to - at > 0 ? measure_to - at : 0;
     struct timespec timeout = {wait / 1000000000, wait % 1000000000};
     int count = epoll_pwait2(poll_fd, events, 512, &timeout, NULL);
+    if (spins && count == 0) looked += now() - at;
     for (int each = 0; each < count; each++) handle(events[each].data.ptr, events[each].events);
   }
   if (rate > 0) {

@@ -2,6 +2,7 @@
 import type { ProjectId } from "../../domain/ProjectId.ts"
 import type { RouteRow } from "../../services/db/Projects.ts"
 import type { Answer } from "../Answer.ts"
+import { neverNoted, type Noted } from "./Touches.ts"
 
 export type Route =
   | { readonly _tag: "Missing" }
@@ -10,7 +11,12 @@ export type Route =
   | { readonly _tag: "Asleep" }
   /** An operation runs: it has to be waited for, or given up for this request. Never cached. */
   | { readonly _tag: "Moving"; readonly state: string }
-  | { readonly _tag: "Replay"; readonly projectId: ProjectId; readonly answer: Answer }
+  | Replay
+
+export interface Replay extends Noted {
+  readonly _tag: "Replay"
+  readonly answer: Answer
+}
 
 const missing: Route = { _tag: "Missing" }
 const unavailable: Route = { _tag: "Unavailable" }
@@ -38,5 +44,5 @@ export const routeOf = (
   if (row.state === "dormant") return asleep
   return row.machineId === null
     ? { _tag: "Moving", state: row.state }
-    : { _tag: "Replay", projectId, answer: replayAnswer(replayHeader(row.machineId)) }
+    : { _tag: "Replay", projectId, notedFor: neverNoted, answer: replayAnswer(replayHeader(row.machineId)) }
 }

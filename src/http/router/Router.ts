@@ -16,7 +16,7 @@ import type { Answer } from "../Answer.ts"
 import { preflight } from "../Cors.ts"
 import * as Answers from "./Answers.ts"
 import * as Breaker from "./Breaker.ts"
-import { type Route, routeOf } from "./Route.ts"
+import { type Replay, type Route, routeOf } from "./Route.ts"
 import * as RouteCache from "./RouteCache.ts"
 import { header, headerValues, isNavigation, type RouterRequest } from "./RouterRequest.ts"
 import * as Target from "./Target.ts"
@@ -92,10 +92,10 @@ const make: Effect.Effect<Router["Service"], never, PlaneConfig | Projects | Cha
       overloaded: 0
     }
 
-    const replay = (projectId: ProjectId, answer: Answer): Answer => {
+    const replay = (route: Replay): Answer => {
       counts.replays++
-      touches.add(projectId)
-      return answer
+      touches.note(route)
+      return route.answer
     }
 
     const tryRoute = (request: RouterRequest): Answer | undefined => {
@@ -132,7 +132,7 @@ const make: Effect.Effect<Router["Service"], never, PlaneConfig | Projects | Cha
       const route = cache.cached(id)
       if (route === undefined || route._tag !== "Replay") return undefined
       counts.cached++
-      const answer = replay(route.projectId, route.answer)
+      const answer = replay(route)
       return hasUpgrade ? Answers.closing(request, answer) : answer
     }
 
@@ -158,7 +158,7 @@ const make: Effect.Effect<Router["Service"], never, PlaneConfig | Projects | Cha
             cache.drop(projectId)
             if (result.woken) counts.wakes++
             const route = routeOf(projectId, routeRow(result.view), toReplay)
-            return route._tag === "Replay" ? replay(projectId, route.answer) : Answers.waking(request)
+            return route._tag === "Replay" ? replay(route) : Answers.waking(request)
           }
         })
       )
@@ -213,7 +213,7 @@ const make: Effect.Effect<Router["Service"], never, PlaneConfig | Projects | Cha
         )
       }
       if (stale) return yield* afterwards(request, projectId, heal(request, projectId, "stale"))
-      return route._tag === "Replay" ? replay(projectId, route.answer) : yield* wake(request, projectId)
+      return route._tag === "Replay" ? replay(route) : yield* wake(request, projectId)
     })
 
     const answer = (request: RouterRequest): Effect.Effect<Answer | null> => {
