@@ -10,8 +10,8 @@ import type { ProjectId } from "../../domain/ProjectId.ts"
 import { Projects } from "../../services/db/Projects.ts"
 
 /**
- * What a project is answered with. It remembers for which flush it was noted: only the first request before each costs a
- * look at the set of all, which is 3 % of the CPU that a cached answer takes.
+ * A project, and the flush for which it was noted: only the first request before each flush costs a look at the set of
+ * all, which is 3 % of the CPU that a cached answer takes.
  */
 export interface Noted {
   readonly projectId: ProjectId
