@@ -1,23 +1,15 @@
 /** The control plane as a process on a real database, its Fly out of reach. */
-import { createServer } from "node:net"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import * as FetchHttpClient from "effect/http/FetchHttpClient"
 import * as HttpClient from "effect/http/HttpClient"
+import { freePort } from "../../src/process/Ports.ts"
 import { TestDatabase } from "../support/TestDatabase.ts"
 import { type Environment, start, valet } from "./support.ts"
 
 const secret = "0123456789abcdef0123456789abcdef"
-
-const freePort = Effect.callback<number>((resume) => {
-  const server = createServer()
-  server.listen(0, "127.0.0.1", () => {
-    const address = server.address()
-    server.close(() => resume(Effect.succeed(typeof address === "object" ? (address?.port ?? 0) : 0)))
-  })
-})
 
 const environment = Effect.gen(function* () {
   const database = yield* TestDatabase

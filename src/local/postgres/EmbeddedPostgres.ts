@@ -6,7 +6,6 @@
  *
  * The folder holds `data` (the cluster, kept), `password`, `owner.json` (who runs it) and `postgres.log`.
  */
-import { createServer } from "node:net"
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
@@ -25,6 +24,7 @@ import * as Stream from "effect/Stream"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as ChildProcess from "effect/process/ChildProcess"
 import { ChildProcessSpawner } from "effect/process/ChildProcessSpawner"
+import { freePort } from "../../process/Ports.ts"
 import { isAlive, markOf, ProcessMark } from "../../process/ProcessMark.ts"
 import { binaries } from "./Binaries.ts"
 import { EmbeddedPostgresError } from "./EmbeddedPostgresError.ts"
@@ -38,6 +38,11 @@ export interface EmbeddedPostgresOptions {
   /** False: nothing is forced to disk; faster, for data that may be lost with the machine's power. Default true. */
   readonly durable?: boolean
 }
+
+const anyPort = Effect.mapError(
+  freePort,
+  (error) => new EmbeddedPostgresError({ reason: "StartFailed", detail: `no free port: ${error.message}` })
+)
 
 const user = "valet"
 
@@ -142,7 +147,7 @@ const make = Effect.fnUntraced(function* (options: EmbeddedPostgresOptions) {
   const started =
     options.port !== undefined && options.port !== 0
       ? firstLife(options.port)
-      : Effect.flatMap(freePort, firstLife).pipe(
+      : Effect.flatMap(anyPort, firstLife).pipe(
           Effect.retry({ times: 4, while: (error) => error.message.includes("could not create any TCP/IP sockets") })
         )
   /** Whoever was given its address keeps it. */
@@ -228,18 +233,6 @@ const stopLeftover = Effect.fnUntraced(function* (folder: string, data: string) 
   }
   const mark = yield* markOf(process.pid)
   yield* fs.writeFileString(ownerFile, JSON.stringify(mark), { mode: 0o600 })
-})
-
-const freePort = Effect.callback<number, EmbeddedPostgresError>((resume) => {
-  const server = createServer()
-  server.once("error", (cause) =>
-    resume(Effect.fail(new EmbeddedPostgresError({ reason: "StartFailed", detail: cause.message })))
-  )
-  server.listen(0, "127.0.0.1", () => {
-    const address = server.address()
-    const port = typeof address === "object" && address !== null ? address.port : 0
-    server.close(() => resume(Effect.succeed(port)))
-  })
 })
 
 export class EmbeddedPostgres extends Context.Service<
