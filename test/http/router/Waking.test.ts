@@ -5,7 +5,6 @@ import * as Fiber from "effect/Fiber"
 import * as PubSub from "effect/PubSub"
 import * as TestClock from "effect/testing/TestClock"
 import { MaxWaiting } from "../../../src/http/router/Breaker.ts"
-import type { WakeError } from "../../../src/programs/lifecycle/Lifecycle.ts"
 import {
   Backoff,
   Capacity,
@@ -13,6 +12,7 @@ import {
   Deadline,
   NotFound,
   Unavailable,
+  type WakeError,
   type Lifecycle
 } from "../../../src/programs/lifecycle/Lifecycle.ts"
 import { active, dormant, id, request, type Setup, type World, woken } from "../support.ts"
