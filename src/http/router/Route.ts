@@ -2,7 +2,6 @@
 import type { ProjectId } from "../../domain/ProjectId.ts"
 import type { RouteRow } from "../../services/db/Projects.ts"
 import type { Answer } from "../Answer.ts"
-import { neverNoted, type Noted } from "./Touches.ts"
 
 export type Route =
   | { readonly _tag: "Missing" }
@@ -13,9 +12,12 @@ export type Route =
   | { readonly _tag: "Moving"; readonly state: string }
   | Replay
 
-export interface Replay extends Noted {
+export interface Replay {
   readonly _tag: "Replay"
+  readonly projectId: ProjectId
   readonly answer: Answer
+  /** The flush of `Touches` for which the project was noted; flushes are counted from 1. */
+  notedFor: number
 }
 
 const missing: Route = { _tag: "Missing" }
@@ -44,5 +46,5 @@ export const routeOf = (
   if (row.state === "dormant") return asleep
   return row.machineId === null
     ? { _tag: "Moving", state: row.state }
-    : { _tag: "Replay", projectId, notedFor: neverNoted, answer: replayAnswer(replayHeader(row.machineId)) }
+    : { _tag: "Replay", projectId, answer: replayAnswer(replayHeader(row.machineId)), notedFor: 0 }
 }

@@ -8,21 +8,14 @@ import * as Latch from "effect/Latch"
 import type * as Scope from "effect/Scope"
 import type { ProjectId } from "../../domain/ProjectId.ts"
 import { Projects } from "../../services/db/Projects.ts"
-
-/**
- * A project, and the flush for which it was noted: only the first request before each flush costs a look at the set of
- * all, which is 3 % of the CPU that a cached answer takes.
- */
-export interface Noted {
-  readonly projectId: ProjectId
-  notedFor: number
-}
-
-/** Noted for none: flushes are counted from 1. */
-export const neverNoted = 0
+import type { Replay } from "./Route.ts"
 
 export interface Touches {
-  readonly note: (noted: Noted) => void
+  /**
+   * That a request went there. The route remembers for which flush it was noted: only the first request before each costs
+   * a look at the set of all, which is 3 % of the CPU that a cached answer takes.
+   */
+  readonly note: (route: Replay) => void
   readonly flush: Effect.Effect<void>
 }
 
@@ -36,16 +29,16 @@ export const make: Effect.Effect<Touches, never, Projects | Scope.Scope> = Effec
   const projects = yield* Projects
   let pending = new Set<ProjectId>()
   let flushes = 1
-  const some = Latch.makeUnsafe(false)
+  const noted = Latch.makeUnsafe(false)
 
   const add = (projectId: ProjectId) => {
     if (pending.size < capacity) pending.add(projectId)
-    some.openUnsafe()
+    noted.openUnsafe()
   }
-  const note = (noted: Noted) => {
-    if (noted.notedFor === flushes) return
-    noted.notedFor = flushes
-    add(noted.projectId)
+  const note = (route: Replay) => {
+    if (route.notedFor === flushes) return
+    route.notedFor = flushes
+    add(route.projectId)
   }
 
   const write = (batch: ReadonlyArray<ProjectId>) =>
@@ -78,9 +71,9 @@ export const make: Effect.Effect<Touches, never, Projects | Scope.Scope> = Effec
     )
   )
   // An instance without traffic sets no timer.
-  yield* some.await.pipe(
+  yield* noted.await.pipe(
     Effect.andThen(Effect.sleep(everyMs)),
-    Effect.andThen(Effect.suspend(() => Effect.andThen(some.close, flush))),
+    Effect.andThen(Effect.suspend(() => Effect.andThen(noted.close, flush))),
     Effect.catchCause((cause) => Effect.logError("touches", cause)),
     Effect.forever,
     Effect.forkScoped
