@@ -81,11 +81,12 @@ export const locksContract = (
         const { one, two } = yield* LockInstances
         const go = yield* Deferred.make<void>()
         const allRefused = yield* Deferred.make<void>()
+        const begun = yield* Deferred.make<void>()
         let running = 0
         let refused = 0
         const task = Effect.suspend(() => {
           running += 1
-          return Deferred.await(go)
+          return Effect.andThen(Deferred.succeed(begun, undefined), Deferred.await(go))
         })
         const attempt = (locks: Locks["Service"]) =>
           Effect.tap(locks.withTaskLock(taskLocks.observe)(task), (outcome) => {
@@ -97,10 +98,13 @@ export const locksContract = (
           (i) => Effect.forkScoped(attempt(i % 2 === 0 ? one : two))
         )
         yield* Deferred.await(allRefused)
+        // Who got it may hear of that after the others have heard that they did not.
+        yield* Deferred.await(begun)
         assert.strictEqual(running, 1)
         yield* Deferred.succeed(go, undefined)
         const outcomes = yield* Effect.forEach(fibers, Fiber.join)
         assert.strictEqual(outcomes.filter(Option.isSome).length, 1)
+        assert.strictEqual(running, 1)
       }).pipe(Effect.scoped))
 
     test("a session that dies interrupts its tasks with LockLost, and another instance takes over", () =>
